@@ -1,0 +1,106 @@
+"""The pre-norm transformer block that encoder and predictor are made of."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from jepa.models.positions import Rotary, rotate
+
+NORM_EPS = 1e-6
+
+
+class Attention(nn.Module):
+    """Full self-attention over the tokens it is given; their order does not matter, their positions do."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, table: Rotary | None) -> Tensor:
+        """Mix tokens: (B, N, D) -> (B, N, D)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, h, N, D / h)
+        if table is not None:
+            q, k = rotate(q, table), rotate(k, table)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """Two linear layers around a GELU."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform each token alone."""
+        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a LayerNorm and beside a residual path."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp = MLP(width, int(width * mlp_ratio))
+        self.drop_path = drop_path
+
+    def forward(self, x: Tensor, table: Rotary | None) -> Tensor:
+        """Update tokens: (B, N, D) -> (B, N, D)."""
+        x = x + self._drop(self.attn(self.norm1(x), table))
+        return x + self._drop(self.mlp(self.norm2(x)))
+
+    def _drop(self, branch: Tensor) -> Tensor:
+        """Drop the branch for whole samples, keeping its expectation (stochastic depth, arXiv:1603.09382)."""
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = 1 - self.drop_path
+        alive = torch.rand(len(branch), 1, 1, device=branch.device) < keep
+        return branch * (alive / keep).to(branch.dtype)
+
+
+class Blocks(nn.ModuleList):
+    """A stack of blocks that shares one rotary table and may recompute its activations."""
+
+    def __init__(
+        self, width: int, depth: int, heads: int, *, mlp_ratio: float = 4.0, drop_path: float = 0.0, recompute: bool = False
+    ) -> None:
+        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
+        super().__init__(Block(width, heads, mlp_ratio, rate) for rate in rates)
+        self.recompute = recompute
+
+    def forward(self, x: Tensor, table: Rotary | None) -> Tensor:
+        """Run all blocks: (B, N, D) -> (B, N, D)."""
+        for block in self:
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, table, use_reentrant=False)
+            else:
+                x = block(x, table)
+        return x
+
+
+def init_weights(module: nn.Module) -> None:
+    """Draw linear and patch weights from a truncated normal of sd .02, biases 0, as V-JEPA does.
+
+    In a stack, the last projections of layer i (from 1) are divided by sqrt(2 i), so that the residual
+    stream does not grow with depth.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d | nn.Conv3d):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+    with torch.no_grad():
+        for stack in (part for part in module.modules() if isinstance(part, Blocks)):
+            for layer, block in enumerate(stack, start=1):
+                block.attn.proj.weight.div_(math.sqrt(2 * layer))  # type: ignore[union-attr, operator]
+                block.mlp.fc2.weight.div_(math.sqrt(2 * layer))  # type: ignore[union-attr, operator]

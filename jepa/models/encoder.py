@@ -1,0 +1,105 @@
+"""The ViT encoder: clip in, tokens out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jepa.config.schema import ModelConfig
+from jepa.models.blocks import NORM_EPS, Blocks, init_weights
+from jepa.models.pooling import pool_tokens
+from jepa.models.positions import rotary, sincos
+from jepa.models.sizes import size
+from jepa.preprocess import preprocess
+from jepa.types import Grid
+
+
+def take(tokens: Tensor, index: Tensor) -> Tensor:
+    """Keep the tokens named by ``index``: (B, N, D), (B, K) long in [0, N) -> (B, K, D).
+
+    Raises ValueError when the batch sizes differ: gather would silently read only the first rows.
+    """
+    if index.ndim != 2 or index.shape[0] != tokens.shape[0]:
+        raise ValueError(f"index must be (B, K) with B = {tokens.shape[0]}, got {tuple(index.shape)}")
+    return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+def token_grid(shape: torch.Size | tuple[int, ...], *, patch: int, tubelet: int) -> Grid:
+    """Return the token grid of a clip of ``shape`` (B, 3, T, H, W).
+
+    Raises ValueError when T, H or W does not fit the tubelet or the patch.
+    """
+    if len(shape) != 5 or shape[1] != 3 or shape[2] % tubelet or shape[3] % patch or shape[4] % patch:
+        raise ValueError(
+            f"clip must be (B, 3, T, H, W) with T a multiple of {tubelet} and H, W of {patch}, got {tuple(shape)}"
+        )
+    return Grid(shape[2] // tubelet, shape[3] // patch, shape[4] // patch)
+
+
+class Encoder(nn.Module):
+    """Vision transformer over tubelets of video, or patches of images (V-JEPA, section 3; ViT, arXiv:2010.11929)."""
+
+    def __init__(self, config: ModelConfig, *, video: bool = True, image: bool = False, resolution: int = 224) -> None:
+        """Build with fresh weights; ``resolution`` (pixels) is only what ``preprocess`` resizes to by default."""
+        super().__init__()
+        self.resolution = resolution
+        shape = size(config.size)
+        self.dim, self.heads = shape.width, shape.heads
+        self.patch, self.tubelet, self.positions = config.patch, config.tubelet, config.positions
+        # An embedding that no batch uses would never learn, so only what the data needs is built.
+        self.patch_embed = nn.Conv3d(3, self.dim, *[(self.tubelet, self.patch, self.patch)] * 2) if video else None
+        self.patch_embed_image = nn.Conv2d(3, self.dim, self.patch, self.patch) if image else None
+        self.blocks = Blocks(
+            self.dim,
+            shape.depth,
+            shape.heads,
+            mlp_ratio=shape.mlp_ratio,
+            drop_path=config.drop_path,
+            recompute=config.checkpoint_activations,
+        )
+        self.norm = nn.LayerNorm(self.dim, eps=NORM_EPS)
+        init_weights(self)
+
+    def grid(self, shape: torch.Size | tuple[int, ...]) -> Grid:
+        """Return the token grid of a clip of ``shape`` (B, 3, T, H, W); raises ValueError when it does not fit."""
+        as_image = shape[-3] == 1 and self.patch_embed_image is not None
+        return token_grid(shape, patch=self.patch, tubelet=1 if as_image else self.tubelet)
+
+    def forward(self, clip: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Encode a clip: (B, 3, T, H, W) -> (B, N, D), or (B, K, D) for the tokens in ``keep``, (B, K) long.
+
+        Tokens that are not kept are dropped before the first block, so nothing of them reaches the output.
+        """
+        grid = self.grid(clip.shape)
+        tokens = self._embed(clip)  # (B, N, D)
+        if self.positions == "sincos":
+            tokens = tokens + sincos(grid, self.dim, clip.device).to(tokens.dtype)
+        table = rotary(grid, self.dim // self.heads, clip.device) if self.positions == "rotary" else None
+        if keep is not None:
+            tokens, table = take(tokens, keep), table.take(keep) if table else None  # (B, K, D)
+        return self.norm(self.blocks(tokens, table))  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def embed(self, clip: Tensor, pool: str = "mean") -> Tensor:
+        """Return one frozen feature per clip: (B, 3, T, H, W) -> (B, D); ``pool`` as in ``jepa.models.pooling``."""
+        return pool_tokens(self(clip), self.grid(clip.shape), pool)
+
+    def preprocess(self, frames: Tensor | np.ndarray | Sequence[Tensor | np.ndarray]) -> Tensor:
+        """Turn uint8 frames (T, H, W, 3) of any size, or a list of such, into a clip: (B, 3, T, H', W') on the encoder's device.
+
+        Short side to ``resolution``, centre crop, ImageNet mean and sd: as in the probes.
+        """
+        several = frames if isinstance(frames, list | tuple) else [frames]
+        clips = [preprocess(torch.as_tensor(one), self.resolution) for one in several]
+        return torch.stack(clips).to(self.norm.weight.device)
+
+    def _embed(self, clip: Tensor) -> Tensor:
+        """Cut the clip into patches and embed each: (B, 3, T, H, W) -> (B, N, D), time-major."""
+        if clip.shape[2] == 1 and self.patch_embed_image is not None:
+            return self.patch_embed_image(clip[:, :, 0]).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+        if self.patch_embed is None:
+            raise ValueError(f"this encoder was trained on images alone: T must be 1, got {clip.shape[2]}")
+        return self.patch_embed(clip).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+
+
