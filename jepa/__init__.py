@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 # Resolved on first use, so that `import jepa` and `jepa --help` do not import torch.
 _LAZY = {
     "Encoder": "jepa.models.encoder",
-    "load_encoder": "jepa.programs.load",
+    "load_encoder": "jepa.models.zoo",
     "load_config": "jepa.config.load",
     "pretrain": "jepa.programs.pretrain",
 }

@@ -57,7 +57,7 @@ class AugmentConfig(Section):
     scale: Range = (0.3, 1.0)
     """Area of the random resized crop as a fraction of the frame (V-JEPA 2: .3-1)."""
     aspect: Range = (0.75, 1.35)
-    """Width over height of that crop (V-JEPA 2: .75-1.35)."""
+    """Width over height of that crop, relative to the clip's own (V-JEPA 2: .75-1.35); [1, 1] distorts nothing."""
     flip: Fraction = 0.5
     """Probability of a horizontal flip. 0 where left and right differ in meaning."""
     color: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -89,8 +89,8 @@ class DataConfig(Section):
     """Clips cut from one opened video; they fill neighbouring places of a batch, so it must divide `batch_size`."""
     jitter: bool = True
     """Draw the start of a clip at random; off: clips are spread evenly over the video."""
-    resolution: Positive = 224
-    """Height and width of the clip in pixels after augmentation."""
+    resolution: Positive | tuple[Positive, Positive] = 224
+    """Pixels of the clip after augmentation: one number for a square, or [height, width]."""
     short_side: Positive | None = None
     """Frames are shrunk to this short side right after decoding, before they are cached and augmented."""
     cache_mb: Annotated[int, Field(ge=0)] = 0
@@ -115,6 +115,11 @@ class DataConfig(Section):
         if self.batch_size % self.clips_per_video:
             raise ValueError(f"clips_per_video {self.clips_per_video} must divide batch_size {self.batch_size}")
         return self
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Pixels of the clip."""
+        return (self.resolution, self.resolution) if isinstance(self.resolution, int) else self.resolution
 
     @property
     def has_video(self) -> bool:
@@ -391,7 +396,7 @@ class PretrainConfig(Section):
         shape = f"data.resolution {data.resolution} is not a multiple of model.patch {self.model.patch}"
         length = f"data.frames_per_clip {data.frames_per_clip} is not a multiple of model.tubelet {self.model.tubelet}"
         return [
-            (data.resolution % self.model.patch != 0, shape),
+            (any(side % self.model.patch for side in data.height_width), shape),
             (data.has_video and data.frames_per_clip % self.model.tubelet != 0, length),
             (
                 data.batch_size % self.optim.accumulate != 0,

@@ -11,7 +11,7 @@ from jepa.models.blocks import NORM_EPS, Blocks, init_weights
 from jepa.models.pooling import pool_tokens
 from jepa.models.positions import rotary, sincos
 from jepa.models.sizes import size
-from jepa.preprocess import preprocess
+from jepa.preprocess import Resolution, preprocess
 from jepa.types import Grid
 
 
@@ -40,7 +40,7 @@ def token_grid(shape: torch.Size | tuple[int, ...], *, patch: int, tubelet: int)
 class Encoder(nn.Module):
     """Vision transformer over tubelets of video, or patches of images (V-JEPA, section 3; ViT, arXiv:2010.11929)."""
 
-    def __init__(self, config: ModelConfig, *, video: bool = True, image: bool = False, resolution: int = 224) -> None:
+    def __init__(self, config: ModelConfig, *, video: bool = True, image: bool = False, resolution: Resolution = 224) -> None:
         """Build with fresh weights; ``resolution`` (pixels) is only what ``preprocess`` resizes to by default."""
         super().__init__()
         self.resolution = resolution
@@ -88,7 +88,7 @@ class Encoder(nn.Module):
     def preprocess(self, frames: Tensor | np.ndarray | Sequence[Tensor | np.ndarray]) -> Tensor:
         """Turn uint8 frames (T, H, W, 3) of any size, or a list of such, into a clip: (B, 3, T, H', W') on the encoder's device.
 
-        Short side to ``resolution``, centre crop, ImageNet mean and sd: as in the probes.
+        Largest centred part of the clip's aspect, resized to ``resolution``, ImageNet mean and sd: as in the probes.
         """
         several = frames if isinstance(frames, list | tuple) else [frames]
         clips = [preprocess(torch.as_tensor(one), self.resolution) for one in several]

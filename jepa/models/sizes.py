@@ -16,7 +16,7 @@ class ViTSize(NamedTuple):
 
 #                    width depth heads mlp_ratio
 SIZES = {
-    "nano": ViTSize(96, 4, 3, 4.0),
+    "nano": ViTSize(64, 4, 4, 4.0),
     "micro": ViTSize(128, 4, 4, 4.0),
     "mini": ViTSize(192, 6, 6, 4.0),
     "tiny": ViTSize(192, 12, 3, 4.0),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from jepa.config.schema import PretrainConfig
 from jepa.models.encoder import Encoder
 from jepa.models.predictor import Predictor
+from jepa.models.zoo import build_encoder
 from jepa.objectives.ijepa import IJEPA
 from jepa.objectives.joint import Joint
 from jepa.objectives.lejepa import LeJEPA
@@ -45,11 +46,6 @@ OBJECTIVES: dict[str, Callable[[Any, Encoder, Predictor], nn.Module]] = {
         encoder, predictor, sigreg_weight=c.sigreg_weight, projections=c.projections
     ),
 }
-
-
-def build_encoder(config: PretrainConfig) -> Encoder:
-    """Build the encoder that ``config`` describes, with fresh weights from torch's global generator."""
-    return Encoder(config.model, video=config.data.has_video, image=config.data.has_images)
 
 
 def build(config: PretrainConfig) -> nn.Module:

@@ -20,7 +20,6 @@ class RunDir:
         self.summary = self.root / "summary.json"
         self.report = self.root / "report.html"
         self.plots = self.root / "plots"
-        self.bad_files = self.root / "bad_files.jsonl"
 
     def create(self) -> None:
         """Make the directory; raises RunError when that is not possible."""

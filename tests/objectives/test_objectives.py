@@ -195,5 +195,5 @@ def test_gradients_reach_the_context_through_lejepas_targets() -> None:
     targets = objective.encoder(batch.clip)
     with torch.no_grad():
         predicted = objective.predictor(objective.encoder(batch.clip, masks.context), masks, grid)
-    F.mse_loss(predicted, targets.gather(1, masks.target.unsqueeze(-1).expand(-1, -1, 96))).backward()
+    F.mse_loss(predicted, targets.gather(1, masks.target.unsqueeze(-1).expand(-1, -1, targets.shape[-1]))).backward()
     assert objective.encoder.patch_embed.weight.grad.any()

@@ -1,0 +1,1 @@
+"""Videos and images in, batches of clips out."""

@@ -1,0 +1,113 @@
+"""Builds training batches: decode, cut, augment, and draw masks for one step of the schedule."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from jepa.config.schema import DataConfig
+from jepa.data.augment import augment_pixels
+from jepa.data.decode import Decoder
+from jepa.data.reading import ClipReader
+from jepa.data.sampling import clip_places
+from jepa.data.schedule import Pick, StepPlan
+from jepa.data.sources import Modality, Source
+from jepa.data.video import UnreadableError
+from jepa.errors import DataError
+from jepa.preprocess import normalise
+from jepa.runtime.seeding import generator
+from jepa.types import BadFile, Batch, Masks
+
+MaskSampler = Callable[[Modality, int, torch.Generator], tuple[Masks, ...]]
+"""Draws the masks of a batch: (modality, clips in the batch, generator) -> one `Masks` per pattern."""
+
+ATTEMPTS = 16  # entries tried for one place of a batch
+
+
+@dataclass(slots=True)
+class Parts:
+    """A batch in a form that the loader can pin: plain containers of tensors."""
+
+    clip: Tensor
+    masks: list[tuple[Tensor, Tensor]]
+    bad: list[BadFile]
+
+    def pin_memory(self) -> "Parts":
+        """Copy all tensors to page-locked memory; the loader calls this."""
+        masks = [(context.pin_memory(), target.pin_memory()) for context, target in self.masks]
+        return Parts(self.clip.pin_memory(), masks, self.bad)
+
+    def batch(self) -> Batch:
+        """Return the batch."""
+        return Batch(self.clip, tuple(Masks(*pair) for pair in self.masks), tuple(self.bad))
+
+
+class TrainingBatches(Dataset[Parts | DataError]):
+    """Maps a step's plan to its batch.
+
+    Everything random is drawn from generators keyed by (seed, step, group of neighbouring clips): a batch is
+    the same in whichever process, and after whatever other batches, it is built.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        data: DataConfig,
+        *,
+        seed: int,
+        decoder: Decoder,
+        sample_masks: MaskSampler,
+    ) -> None:
+        self._sources = sources
+        self._data = data
+        self._seed = seed
+        self._sample_masks = sample_masks
+        self._reader = ClipReader(data, decoder=decoder, cache_mb=data.cache_mb)
+
+    def __getitem__(self, plan: StepPlan) -> Parts | DataError:
+        """Return the batch, or the error, which raised in a worker would come out under a page of traces."""
+        try:
+            return self._parts(plan)
+        except DataError as error:
+            return error
+
+    def _parts(self, plan: StepPlan) -> Parts:
+        bad: list[BadFile] = []
+        pixels = [clip for group in range(len(plan.picks)) for clip in self._group(plan, group, bad)]
+        masks = self._sample_masks(plan.modality, len(pixels), generator(self._seed, "masks", plan.step))
+        return Parts(
+            clip=normalise(torch.stack(pixels)),  # (B, C, T, H, W)
+            masks=[(mask.context, mask.target) for mask in masks],
+            bad=bad,
+        )
+
+    def _group(self, plan: StepPlan, group: int, bad: list[BadFile]) -> list[Tensor]:
+        """Return neighbouring clips cut from one file; a file that cannot be read is noted and replaced."""
+        for attempt in range(ATTEMPTS):
+            pick = plan.picks[group] if attempt == 0 else self._replacement(plan, group, attempt)
+            try:
+                return self._clips(plan, group, pick)
+            except UnreadableError as error:
+                bad.append(BadFile(error.path, error.reason))
+        last = bad[-1]
+        raise DataError(
+            f"step {plan.step}: {ATTEMPTS} files in a row cannot be read, the last {last.path}: "
+            f"{last.reason} — look through the source with `jepa data inspect`"
+        )
+
+    def _clips(self, plan: StepPlan, group: int, pick: Pick) -> list[Tensor]:
+        """Return the group's clips, each (T, C, H, W) uint8."""
+        draws = generator(self._seed, "clips", plan.step, group)
+        clips = self._data.clips_per_video if plan.modality == "video" else 1
+        places = clip_places(clips, jitter=self._data.jitter, generator=draws)
+        frames = self._reader.read(self._sources[pick.source].entries[pick.entry], plan.modality, places)
+        augmentation, resolution = self._data.augment, self._data.resolution
+        return [augment_pixels(clip, augmentation, resolution=resolution, generator=draws) for clip in frames]
+
+    def _replacement(self, plan: StepPlan, group: int, attempt: int) -> Pick:
+        """Draw another entry of the same source."""
+        source = plan.picks[group].source
+        draws = generator(self._seed, "replacement", plan.step, group, attempt)
+        return Pick(source, int(torch.randint(len(self._sources[source].entries), (), generator=draws)))

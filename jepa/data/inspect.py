@@ -1,0 +1,137 @@
+"""Look through a source before training on it: counts, rates, sizes, bad files, and a sheet of its frames."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from jepa.data.augment import shrink
+from jepa.data.decode import Decoder, bounded, open_media, resolve_decoder
+from jepa.data.sources import Modality, Source
+from jepa.data.video import UnreadableError, VideoInfo
+from jepa.types import BadFile
+
+GAP = 2  # pixels between the pictures of a sheet
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a source holds. Ranges are (smallest, median, largest); counters are by file."""
+
+    name: str
+    modality: Modality
+    entries: int
+    files: int
+    classes: dict[str, int]
+    """Entries per class name."""
+    frames: int
+    """Of all files that can be read."""
+    hours: float
+    durations_s: tuple[float, float, float]
+    rates_fps: Counter[float]
+    sizes_px: Counter[tuple[int, int]]
+    """(height, width) of the upright frames."""
+    codecs: Counter[str]
+    bad: tuple[BadFile, ...]
+
+
+def inspect_source(source: Source, *, decoder: Decoder = "auto", timeout_s: float = 30.0) -> Summary:
+    """Open every file of ``source`` and decode its first, middle, and last frame.
+
+    That finds files that are empty, truncated, or without video; damage between those frames shows only in
+    training.
+    """
+    resolved = resolve_decoder(decoder)
+    good: list[tuple[VideoInfo, tuple[int, int]]] = []
+    bad: list[BadFile] = []
+    for path in dict.fromkeys(entry.path for entry in source.entries):
+        try:
+            good.append(_look(path, source.modality, decoder=resolved, timeout_s=timeout_s))
+        except UnreadableError as error:
+            bad.append(BadFile(path, error.reason))
+    infos = [info for info, _ in good]
+    labels = Counter(entry.label for entry in source.entries if entry.label is not None)
+    return Summary(
+        name=source.name,
+        modality=source.modality,
+        entries=len(source.entries),
+        files=source.files,
+        classes={name: labels[number] for number, name in enumerate(source.classes)},
+        frames=sum(info.frames for info in infos),
+        hours=sum(info.duration_s for info in infos) / 3600 if source.modality == "video" else 0.0,
+        durations_s=_range([info.duration_s for info in infos]),
+        rates_fps=Counter(round(info.fps, 2) for info in infos),
+        sizes_px=Counter(size for _, size in good),
+        codecs=Counter(info.codec for info in infos),
+        bad=tuple(bad),
+    )
+
+
+def example_frames(
+    source: Source, *, rows: int = 8, columns: int = 8, height_px: int = 96, decoder: Decoder = "auto"
+) -> list[Tensor]:
+    """Return frames spread over time, (columns, H, W, 3) uint8 each, of entries spread over ``source``.
+
+    Entries that cannot be read are left out: `inspect_source` reports them.
+    """
+    resolved = resolve_decoder(decoder)
+    step = max(1, len(source.entries) // rows)
+    examples: list[Tensor] = []
+    for entry in source.entries[::step]:
+        try:
+            with open_media(entry.path, source.modality, resolved) as video:
+                last = min(entry.end or video.info.frames, video.info.frames) - 1
+                indices = torch.linspace(entry.start, last, min(columns, last - entry.start + 1)).long()
+                examples.append(shrink(video.read(indices.tolist()), height_px))
+        except UnreadableError:
+            continue
+        if len(examples) == rows:
+            break
+    return examples
+
+
+def contact_sheet(clips: Iterable[Tensor], path: Path, *, height_px: int = 96) -> Path:
+    """Write a PNG with one row per clip and its frames over time from left to right; return ``path``.
+
+    Each clip is (T, H, W, 3) uint8; sizes and lengths may differ.
+    """
+    rows = [[_thumbnail(frame, height_px) for frame in clip] for clip in clips]
+    width = max((sum(picture.width + GAP for picture in row) for row in rows), default=GAP) - GAP
+    sheet = Image.new("RGB", (max(1, width), max(1, len(rows) * (height_px + GAP) - GAP)), "white")
+    for number, row in enumerate(rows):
+        left = 0
+        for picture in row:
+            sheet.paste(picture, (left, number * (height_px + GAP)))
+            left += picture.width + GAP
+    sheet.save(path, format="PNG")
+    return path
+
+
+def _look(
+    path: str, modality: Modality, *, decoder: Decoder, timeout_s: float
+) -> tuple[VideoInfo, tuple[int, int]]:
+    """Return what ``path`` holds and the size of its upright frames."""
+
+    def look() -> tuple[VideoInfo, tuple[int, int]]:
+        with open_media(path, modality, decoder) as video:
+            last = video.info.frames - 1
+            height, width = video.read(sorted({0, last // 2, last})).shape[1:3]
+            return video.info, (height, width)
+
+    return bounded(look, seconds=timeout_s, path=path)
+
+
+def _thumbnail(frame: Tensor, height_px: int) -> Image.Image:
+    """One frame (H, W, 3) uint8 as a picture of the given height."""
+    picture = Image.fromarray(frame.numpy())
+    return picture.resize((max(1, round(picture.width * height_px / picture.height)), height_px))
+
+
+def _range(values: Sequence[float]) -> tuple[float, float, float]:
+    """Smallest, median, and largest value; zeros where there is none."""
+    ordered = sorted(values) or [0.0]
+    return ordered[0], ordered[len(ordered) // 2], ordered[-1]

@@ -1,0 +1,195 @@
+"""Decode with PyAV, whose wheel carries FFmpeg: the back end that is always there."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jepa.data.timetable import Timetable, describe, timetable_from_index, timetable_from_packets
+from jepa.data.video import Closing, Times, UnreadableError, VideoInfo, check_range
+from jepa.errors import DataError
+
+SEEK_PAYS = 4  # frames: a seek flushes the decoder, which costs about as much as decoding these
+KEYS_TRIED = 3  # key frames to step back to before the file is decoded from its start
+
+
+class PyAVVideo(Closing):
+    """A video file read through PyAV.
+
+    Frames are addressed by presentation time: frame ``i`` is the picture on screen at ``times[i]``. Reading
+    goes on from where the last read ended, and seeks only where a key frame lies between there and the wanted
+    frame.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._shown: tuple[int, VideoFrame] | None = None  # the last frame passed
+        self._ahead: tuple[int, VideoFrame] | None = None  # one more that was decoded to know it comes later
+        with _reasons(path):
+            self._container, self._stream = open_stream(path)
+            indexed = timetable_from_index(self._container, self._stream)
+            table = indexed or timetable_from_packets(self._container, self._stream)
+            if table is None:
+                raise UnreadableError(path, "its video stream holds no frames")
+            self._table = table
+            self._info = describe(table, self._stream)
+            if indexed is None:
+                self._rewind()
+            else:
+                self._frames = _decode(self._container, self._stream, counted=False)
+        self._reformatter = VideoReformatter()
+
+    @property
+    def info(self) -> VideoInfo:
+        """Counts, rates, and sizes."""
+        return self._info
+
+    @property
+    def times(self) -> Times:
+        """(frames,) seconds."""
+        return self._table.times
+
+    @property
+    def table(self) -> Timetable:
+        """The frames' times in the file's own units."""
+        return self._table
+
+    @property
+    def stream_index(self) -> int:
+        """Which of the file's streams is read."""
+        return self._stream.index
+
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """Decode the frames at ``indices`` (see `Video.read`)."""
+        check_range(indices, self._info.frames)
+        pictures: dict[int, NDArray[np.uint8]] = {}
+        with _reasons(self._path):
+            for index in sorted(set(indices)):
+                pictures[index] = self._pixels(self._frame(index))
+        return torch.from_numpy(np.stack([pictures[index] for index in indices]))  # (T, H, W, 3)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def _frame(self, index: int) -> VideoFrame:
+        """Decode up to the frame that is on screen at ``times[index]``."""
+        target = int(self._table.ticks[index])
+        if self._seek_pays(target):
+            self._seek(target)
+        while self._shown is None or self._shown[0] < target:
+            if self._ahead is None:
+                self._ahead = next(self._frames, None)
+            if self._ahead is None:
+                self._check_end(index)
+                break
+            if self._shown is not None and self._ahead[0] > target:
+                break
+            self._shown, self._ahead = self._ahead, None
+        if self._shown is None:
+            raise UnreadableError(self._path, "no frame of it can be decoded")
+        return self._shown[1]
+
+    def _check_end(self, index: int) -> None:
+        """Raise where the stream ended before frame ``index``, by more than a lost last packet explains."""
+        reached = -np.inf if self._shown is None else self._shown[0]
+        if reached + 1.5 * self._table.interval < self._table.ticks[index]:
+            got = int(np.searchsorted(self._table.ticks, reached, side="right"))
+            raise UnreadableError(
+                self._path, f"ends after frame {got} of {self._info.frames}: truncated or damaged"
+            )
+
+    def _seek_pays(self, target: int) -> bool:
+        """Whether to seek for ``target``: it lies behind, or a key frame well ahead leads to it."""
+        ticks, keys = self._table.ticks, self._table.keys
+        position = ticks[0] if self._shown is None else self._shown[0]
+        if position > target:
+            return True
+        key = keys[np.searchsorted(keys, target, side="right") - 1]
+        return bool(np.searchsorted(ticks, key) > np.searchsorted(ticks, position) + SEEK_PAYS)
+
+    def _seek(self, target: int) -> None:
+        """Stand on a key frame at or before ``target``.
+
+        Containers seek by decoding time, so they may land on a key frame that is shown after the target; and
+        frames that come out before the key frame lack what they refer to. Both are checked on what is
+        decoded.
+        """
+        keys = self._table.keys
+        last = int(np.searchsorted(keys, target, side="right"))
+        for key in keys[max(1, last - KEYS_TRIED) : last][::-1]:  # keys[0] is the start of the file
+            self._container.seek(int(key), stream=self._stream, backward=True)
+            self._frames = _decode(self._container, self._stream, counted=False)
+            self._ahead = None
+            self._shown = next((pair for pair in self._frames if pair[1].key_frame), None)
+            if self._shown is not None and self._shown[0] <= target:
+                return
+        self._rewind()
+
+    def _rewind(self) -> None:
+        """Stand before the first frame. Opens the file anew, which works where seeking does not."""
+        self._container.close()
+        self._container, self._stream = open_stream(self._path)
+        self._frames = _decode(self._container, self._stream, self._table.counted)
+        self._shown, self._ahead = None, None
+
+    def _pixels(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """Convert to upright RGB, at one size even where the stream changes its size midway."""
+        rgb = self._reformatter.reformat(
+            frame, width=self._info.width, height=self._info.height, format="rgb24", threads=1
+        ).to_ndarray()
+        return np.rot90(rgb, k=round(frame.rotation / 90) % 4)  # flags are counter-clockwise, as is rot90
+
+
+def open_stream(path: str) -> tuple[InputContainer, VideoStream]:
+    """Open ``path`` and choose its video stream: the one FFmpeg calls best, never cover art.
+
+    Raises UnreadableError when there is none, and av's own errors.
+    """
+    if Path(path).stat().st_size == 0:
+        raise UnreadableError(path, "the file is empty (0 bytes)")
+    container = av.open(path, metadata_errors="ignore")
+    moving = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
+    if not moving:
+        kinds = ", ".join(sorted({str(stream.type) for stream in container.streams}))
+        container.close()
+        raise UnreadableError(path, f"has no video stream (its streams: {kinds or 'none'})")
+    best = container.streams.best("video")
+    stream = best if isinstance(best, VideoStream) and best in moving else moving[0]
+    # One thread: processes, one per worker, decode side by side; frame threads would only add delay to a
+    # seek.
+    stream.codec_context.thread_count = 1
+    return container, stream
+
+
+def _decode(
+    container: InputContainer, stream: VideoStream, counted: bool
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield (time in ticks, frame); the time is the frame's number where the file knows no times."""
+    for number, frame in enumerate(container.decode(stream)):
+        if counted:
+            yield number, frame
+        elif frame.pts is not None:
+            yield frame.pts, frame
+
+
+@contextmanager
+def _reasons(path: str) -> Iterator[None]:
+    """Turn what FFmpeg and the file system raise into an UnreadableError that says why."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        detail = getattr(error, "log", None)
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableError(path, f"{reason} ({detail[2].strip()})" if detail else reason) from error

@@ -1,0 +1,82 @@
+"""From an entry of a source to the pixels of its clips: cache, decoder, time limit, shrinking."""
+
+import torch
+from torch import Tensor
+
+from jepa.config.schema import DataConfig
+from jepa.data.augment import shrink
+from jepa.data.cache import FrameCache, Frames
+from jepa.data.decode import Decoder, bounded, open_media
+from jepa.data.sampling import ClipShape, clip_indices, frame_range
+from jepa.data.sources import Entry, Modality
+from jepa.data.video import DecodeTimeoutError, UnreadableError, Video
+
+CHUNK = 64  # frames decoded at full size before they are shrunk, which bounds the memory of a long video
+
+
+class ClipReader:
+    """Reads clips as ``data`` describes them. One per process: it holds the cache."""
+
+    def __init__(self, data: DataConfig, *, decoder: Decoder, cache_mb: int = 0) -> None:
+        self._shapes: dict[Modality, ClipShape] = {
+            "video": ClipShape(data.frames_per_clip, fps=data.fps, stride=data.stride),
+            "image": ClipShape(1, stride=1),
+        }
+        self._decoder = decoder
+        self._seconds = data.decode_timeout_s
+        self._short_side = data.short_side
+        self._cache = FrameCache(cache_mb)
+        self._hung: dict[str, str] = {}  # each try would cost the whole time limit again
+
+    def read(self, entry: Entry, modality: Modality, places: list[float]) -> Tensor:
+        """Return one clip per place (see `sampling.clip_places`), all cut from one opened file.
+
+        Shape (clips, T, H, W, 3), uint8, at most ``data.short_side`` high or wide. Raises UnreadableError.
+        """
+        frames = self._cache.get(entry)
+        if frames is not None:
+            return frames.cut(self._shapes[modality], places)
+        if entry.path in self._hung:
+            raise UnreadableError(entry.path, self._hung[entry.path])
+        try:
+            clips, frames = bounded(
+                lambda: self._decode(entry, modality, places), seconds=self._seconds, path=entry.path
+            )
+        except DecodeTimeoutError as error:
+            self._hung[entry.path] = error.reason
+            raise
+        if frames is not None:
+            self._cache.put(entry, frames)
+        return clips
+
+    def _decode(self, entry: Entry, modality: Modality, places: list[float]) -> tuple[Tensor, Frames | None]:
+        """Return the clips, and all frames of the entry where the cache has room for them."""
+        shape = self._shapes[modality]
+        with open_media(entry.path, modality, self._decoder) as video:
+            try:
+                first, last = frame_range(video.info.frames, start=entry.start, end=entry.end)
+            except ValueError as error:
+                raise UnreadableError(entry.path, str(error)) from error
+            frames = self._all_frames(video, first, last)
+            if frames is not None:
+                return frames.cut(shape, places), frames
+            indices = clip_indices(video.times, shape, places, start=first, end=last)  # (clips, T)
+            pixels = shrink(video.read(indices.flatten().tolist()), self._short_side)
+            return pixels.view(*indices.shape, *pixels.shape[1:]), None
+
+    def _all_frames(self, video: Video, first: int, last: int) -> Frames | None:
+        """Decode frames ``first`` to ``last`` - 1 for the cache.
+
+        Returns None where there is no room, or where the file is damaged somewhere: a clip that misses the
+        damage must not depend on whether the cache had room, or a resumed run would differ.
+        """
+        height, width = video.info.height, video.info.width
+        scale = min(1.0, (self._short_side or min(height, width)) / min(height, width))
+        if not self._cache.has_room(last - first, round(height * scale), round(width * scale)):
+            return None
+        chunks = [range(begin, min(begin + CHUNK, last)) for begin in range(first, last, CHUNK)]
+        try:
+            pixels = torch.cat([shrink(video.read(chunk), self._short_side) for chunk in chunks])
+        except UnreadableError:
+            return None
+        return Frames(pixels, video.times[first:last])

@@ -1,0 +1,94 @@
+"""The end of a run: probe the frozen encoder beside its baselines, write summary.json and report.html."""
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+import jepa
+from jepa.config.load import dump
+from jepa.config.schema import PretrainConfig
+from jepa.data.evaluation import labelled_clips
+from jepa.data.inspect import contact_sheet
+from jepa.data.sources import Source
+from jepa.models.encoder import Encoder
+from jepa.preprocess import denormalise
+from jepa.probes.health import collapse_warning
+from jepa.probes.maps import draw_maps, pca_maps
+from jepa.probes.table import ProbeTable
+from jepa.probes.verdict import judge
+from jepa.programs.evaluate import probe_tables
+from jepa.programs.report import write_report
+from jepa.programs.train_step import State
+from jepa.runtime.metrics import read_metrics
+from jepa.runtime.run_dir import RunDir, commit
+from jepa.runtime.terminal import Progress
+
+SHEET_CLIPS, MAP_CLIPS = 6, 4
+
+
+def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Progress) -> dict[str, Any]:
+    """Measure what the run learned and write it down; return the contents of summary.json."""
+    config = state.config
+    state.objective.eval()
+    encoder: Encoder = state.objective.target_encoder  # type: ignore[assignment]
+    metrics = read_metrics(run.metrics)
+    if config.probes:
+        progress.note("probing the frozen encoder")
+    tables = probe_tables(config, encoder, device=state.device)
+    summary = summarise(state, metrics, tables)
+    run.write_summary(summary)
+    warning = collapse_warning(last_health(metrics), width=encoder.dim)
+    clips = example_clips(sources[0], config)
+    with torch.inference_mode():
+        maps = pca_maps(encoder(clips[:MAP_CLIPS].to(state.device)), encoder.grid(clips.shape))
+    frames = denormalise(clips)  # (B, T, H, W, 3) uint8
+    write_report(
+        run.root,
+        title=run.root.name,
+        config_yaml=dump(config),
+        metrics=metrics,
+        summary=summary,
+        probe_tables=tables,
+        contact_sheet=Image.open(contact_sheet(frames, run.plots / "contact_sheet.png")),
+        feature_maps=draw_maps(frames[:MAP_CLIPS], maps),
+        notes=[warning] if warning else [],
+    )
+    for table in tables:
+        progress.console.print(table.render())
+        if verdict := judge(table):
+            progress.note(f"{table.task}: {verdict.text}")
+    progress.note(f"report: {run.report}")
+    return summary
+
+
+def summarise(state: State, metrics: list[dict[str, Any]], tables: list[ProbeTable]) -> dict[str, Any]:
+    """Collect the final numbers of a run."""
+    verdicts = {table.task: judge(table) for table in tables}
+    return {
+        "steps": state.step,
+        "clips": state.step * state.config.data.batch_size,
+        "train_s": round(sum(line["seconds"] for line in metrics), 1),
+        "device": str(state.device),
+        "version": jepa.__version__,
+        "commit": commit(),
+        "seed": state.config.seed,
+        "last": metrics[-1] if metrics else {},
+        "probes": [table.to_dict() for table in tables],
+        "verdicts": {task: verdict.text for task, verdict in verdicts.items() if verdict},
+    }
+
+
+def last_health(metrics: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the last measured value of every signal."""
+    return {name: value for line in metrics for name, value in line.items() if value is not None}
+
+
+def example_clips(source: Source, config: PretrainConfig) -> Tensor:
+    """Return a few clips as the encoder sees them, (B, C, T, H, W), spread over the source."""
+    step = max(1, len(source.entries) // SHEET_CLIPS)
+    few = source.entries[::step][:SHEET_CLIPS]
+    data = config.data.model_copy(update={"workers": 0})
+    batches = labelled_clips(Source(source.name, source.modality, few, source.classes), data)
+    return torch.cat([batch.clip for batch in batches])

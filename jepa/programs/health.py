@@ -1,0 +1,52 @@
+"""Health signals that cost a forward pass: effective rank, and k-NN on a labelled source."""
+
+import torch
+
+from jepa.data.evaluation import labelled_clips
+from jepa.data.sources import open_source
+from jepa.probes.features import extract
+from jepa.probes.health import collapse_warning, effective_rank
+from jepa.probes.knn import knn_accuracy
+from jepa.programs.train_step import State
+from jepa.types import Batch
+
+
+class Health:
+    """Measures the target encoder while it trains."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._warned = False
+
+    def signals(self, batch: Batch) -> dict[str, float]:
+        """Return the signals that are due at the state's step; empty at most steps."""
+        log, step = self.state.config.log, self.state.step
+        signals = {}
+        if step % log.health_every_steps == 0:
+            signals["effective_rank"] = self.rank(batch)
+        if log.knn_every_steps is not None and step % log.knn_every_steps == 0:
+            signals["knn_accuracy"] = self.knn()
+        return signals
+
+    @torch.no_grad()
+    def rank(self, batch: Batch) -> float:
+        """Return RankMe of the target encoder's tokens on ``batch``, between 1 (collapse) and the width."""
+        tokens = self.state.objective.target_encoder(batch.clip.to(self.state.device))  # type: ignore[operator]
+        return float(effective_rank(tokens.flatten(0, 1).float()))
+
+    def knn(self) -> float:
+        """Return leave-one-out k-NN accuracy on the train source of the first probe."""
+        config = self.state.config
+        task = config.probes[0]
+        encoder = self.state.objective.target_encoder
+        batches = labelled_clips(open_source(task.train), config.data)
+        features = extract(encoder, batches, poolings=(task.pooling,), device=self.state.device)[task.pooling]
+        return knn_accuracy(features.values, features.labels)
+
+    def warning(self, line: dict[str, float]) -> str | None:
+        """Return a plain warning when ``line`` shows collapse, once per run."""
+        text = collapse_warning(line, width=self.state.objective.encoder.dim)  # type: ignore[union-attr, arg-type]
+        if text is None or self._warned:
+            return None
+        self._warned = True
+        return text

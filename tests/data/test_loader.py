@@ -1,0 +1,153 @@
+"""The stream's promise: batch k is batch k, whoever builds it and wherever the stream starts."""
+
+import time
+
+import pytest
+import torch
+
+from jepa.config.schema import DataConfig
+from jepa.data import dataset
+from jepa.data.loader import train_stream
+from jepa.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, write_video):
+    path = tmp_path_factory.mktemp("videos")
+    for index in range(5):
+        write_video(path / "videos" / f"{index}.mp4", frames=10 + index)
+    (path / "images").mkdir()
+    from PIL import Image
+
+    for index in range(4):
+        Image.new("RGB", (40, 30), (40 * index, 90, 10)).save(path / "images" / f"{index}.png")
+    return path
+
+
+@pytest.fixture
+def stream(folder, sample_masks):
+    def open_stream(*, start=0, steps=6, seed=0, pin_memory=False, **changes):
+        sources = [
+            {"kind": "folder", "path": str(folder / "videos")},
+            {"kind": "images", "path": str(folder / "images")},
+        ]
+        settings = {
+            "sources": sources,
+            "frames_per_clip": 4,
+            "fps": 6.0,
+            "resolution": 16,
+            "batch_size": 4,
+            "clips_per_video": 2,
+            "workers": 0,
+            "decoder": "pyav",
+            "augment": {"color": 0.2},
+        } | changes
+        data = DataConfig.model_validate(settings, strict=False)
+        return train_stream(data, seed=seed, start_step=start, steps=steps, sample_masks=sample_masks, pin_memory=pin_memory)
+
+    return open_stream
+
+
+def same(first, second):
+    return (
+        torch.equal(first.clip, second.clip)
+        and all(
+            torch.equal(a.context, b.context) and torch.equal(a.target, b.target)
+            for a, b in zip(first.masks, second.masks, strict=True)
+        )
+        and first.bad == second.bad
+    )
+
+
+def test_shapes(stream):
+    shapes = {tuple(batch.clip.shape) for batch in stream()}
+    assert shapes == {(4, 3, 4, 16, 16), (4, 3, 1, 16, 16)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("cache_mb", [0, 50])
+def test_a_resumed_stream_is_the_unbroken_one(stream, workers, cache_mb):
+    unbroken = list(stream(steps=8))
+    resumed = list(stream(start=3, steps=5, workers=workers, cache_mb=cache_mb))
+    assert len(resumed) == 5
+    assert all(same(*pair) for pair in zip(unbroken[3:], resumed, strict=True))
+
+
+def test_seeds_and_steps_differ(stream):
+    first, other = list(stream(steps=4)), list(stream(steps=4, seed=1))
+    assert not any(torch.equal(a.clip, b.clip) for a, b in zip(first, other, strict=True))
+    assert not torch.equal(first[0].masks[0].context, first[2].masks[0].context)
+
+
+def test_torchs_own_randomness_is_left_alone(stream):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    list(stream(steps=2))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_clips_of_a_video_are_neighbours_and_differ(stream):
+    plain = {"scale": (1.0, 1.0), "flip": 0.0, "color": 0.0}
+    for batch in stream(augment=plain, image_fraction=0.0, fps=None, stride=1):
+        starts = batch.clip.mean(dim=(1, 3, 4))[:, 0]  # a frame's grey is its number
+        assert starts[0] < starts[1] and starts[2] < starts[3]  # from the first and the second half of one video
+
+
+def test_missing_sources_are_reported_before_the_first_batch(stream):
+    with pytest.raises(DataError, match="this folder does not exist"):
+        stream(sources=[{"kind": "folder", "path": "/none"}])
+
+
+@pytest.fixture
+def damaged(tmp_path, write_video):
+    for index in range(6):
+        write_video(tmp_path / f"{index}.mp4", frames=8)
+    (tmp_path / "6.mp4").write_bytes(b"")
+    (tmp_path / "7.mp4").write_bytes(b"not a video")
+    return [{"kind": "folder", "path": str(tmp_path)}]
+
+
+def test_bad_files_are_named_and_replaced_alike_by_all_workers(stream, damaged):
+    alone, together = (list(stream(steps=8, sources=damaged, workers=workers)) for workers in (0, 2))
+    assert all(same(*pair) for pair in zip(alone, together, strict=True))
+    bad = {item.path.rpartition("/")[2]: item.reason for batch in alone for item in batch.bad}
+    assert set(bad) == {"6.mp4", "7.mp4"} and bad["6.mp4"] == "the file is empty (0 bytes)"
+    assert all(batch.clip.shape[0] == 4 for batch in alone)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_source_without_a_good_file_stops(stream, tmp_path, workers):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    with pytest.raises(DataError, match=r"^step 0: 16 files in a row cannot be read, the last .*a.mp4: the file is empty"):
+        list(stream(sources=[{"kind": "folder", "path": str(tmp_path)}], workers=workers))
+
+
+def test_a_bug_in_a_worker_is_not_taken_for_a_bad_file(stream, monkeypatch):
+    def broken(*args, **settings):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(dataset, "augment_pixels", broken)
+    with pytest.raises(TypeError, match="a bug"):
+        list(stream())
+
+
+def test_a_hanging_decoder_is_bounded_in_time(stream, damaged, monkeypatch):
+    from jepa.data import reading
+
+    opened = reading.open_media
+    tries = []
+
+    def hang(path, modality, decoder):
+        if path.endswith("0.mp4"):
+            tries.append(path)
+            time.sleep(60)
+        return opened(path, modality, decoder)
+
+    monkeypatch.setattr(reading, "open_media", hang)
+    begin = time.monotonic()
+    batches = list(stream(steps=12, sources=damaged, decode_timeout_s=0.3))
+    assert time.monotonic() - begin < 10
+    reasons = {item.reason for batch in batches for item in batch.bad if item.path.endswith("0.mp4")}
+    assert reasons == {"decoding took longer than data.decode_timeout_s = 0.3 s"}
+    assert len(tries) == 1  # waited for once, not once per epoch
