@@ -11,7 +11,9 @@ from jepa.preprocess import Resolution, height_width, normalise, resize
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green, and blue look
 
 
-def augment(frames: Tensor, config: AugmentConfig, *, resolution: Resolution, generator: torch.Generator) -> Tensor:
+def augment(
+    frames: Tensor, config: AugmentConfig, *, resolution: Resolution, generator: torch.Generator
+) -> Tensor:
     """Crop, flip, colour, normalise: (T, H, W, 3) uint8 -> (C, T, *resolution) float."""
     return normalise(augment_pixels(frames, config, resolution=resolution, generator=generator))
 

@@ -100,7 +100,11 @@ def _outline(shape: str, u: Floats, v: Floats, *, radius: float) -> Floats:
         inside = np.minimum(1.1 * radius - long, 0.4 * radius - short)
     else:
         distance = np.sqrt(u * u + v * v)
-        inside = radius - distance if shape == "disc" else np.minimum(1.1 * radius - distance, distance - 0.5 * radius)
+        inside = (
+            radius - distance
+            if shape == "disc"
+            else np.minimum(1.1 * radius - distance, distance - 0.5 * radius)
+        )
     return np.clip(inside + 0.5, 0, 1)
 
 
@@ -114,7 +118,9 @@ def _pattern(texture: str, u: Floats, v: Floats, *, period: float) -> Floats:
 
 def _background(rng: np.random.Generator, *, frames: int, size: int) -> Floats:
     """Return (T, H, W, 3): two colours mixed by smooth noise that is drawn anew for each frame."""
-    waves = 2 * np.pi * rng.integers(-WAVES, WAVES + 1, (2, frames, 8, 1)) * np.arange(size) / size  # (2, T, 8, size)
+    waves = (
+        2 * np.pi * rng.integers(-WAVES, WAVES + 1, (2, frames, 8, 1)) * np.arange(size) / size
+    )  # (2, T, 8, size)
     across = waves[0] + rng.uniform(0, 2 * np.pi, (frames, 8, 1))
     down = waves[1]
     # sin(across + down), summed over the 8 waves as a matrix product

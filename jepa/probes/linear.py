@@ -116,7 +116,7 @@ class LinearProbe:
         return (features.detach().cpu().float() - self.mean) * self.scale
 
     def _choose(self, logits: Tensor, target: Tensor) -> float:
-        """Return the weight decay with the most right answers; among equals, the lowest cross-entropy decides."""
+        """Return the weight decay with most right answers; among equals, the lowest cross-entropy decides."""
         right = (logits.argmax(dim=2) == target).double().mean(dim=1)  # (G,)
         surprise = F.cross_entropy(
             logits.transpose(1, 2), target.expand(len(logits), -1), reduction="none"
@@ -153,8 +153,8 @@ def _fit(
     decay = torch.tensor(decays)[:, None, None]  # (G, 1, 1)
     penalty = decay * F.pad(torch.ones_like(spectrum), (0, 1))[:, None]  # (G, R + 1, 1): none on the bias
     wanted = F.one_hot(target, classes).float()
-    # At zero weights the Hessian is about diag(spectrum) / C + penalty for each class. In units of its root the
-    # curvature is about one in every direction, and tens of iterations do where thousands would not.
+    # At zero weights the Hessian is about diag(spectrum) / C + penalty for each class. In units of its root
+    # the curvature is about one in every direction, and tens of iterations do where thousands would not.
     root = (F.pad(spectrum, (0, 1), value=1.0)[:, None] / classes + penalty).rsqrt()  # (G, R + 1, 1)
     with_one = F.pad(inputs, (0, 1), value=1.0)  # (n, R + 1)
 
@@ -179,7 +179,7 @@ def _logits(inputs: Tensor, weights: Tensor) -> Tensor:
 
 
 def _standardiser(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and inverse deviation of each feature; a constant one gets 0, and says nothing later either."""
+    """Return mean and inverse deviation of each feature; a constant one gets 0 and stays silent."""
     values = features.detach().cpu().double()
     mean, deviation = values.mean(dim=0), values.std(dim=0, correction=0)
     varies = deviation > 1e-6 * (1 + mean.abs())

@@ -116,7 +116,7 @@ def train(state: State, sources: tuple[Source, ...], run: RunDir, progress: Prog
     health = Health(state)
     saved_at, saved_step = time.monotonic(), state.step
     batches = batches_from(state, sources)
-    with MetricsLog(run.root, tensorboard=config.log.tensorboard, start_step=state.step) as log:
+    with MetricsLog(run.root, tensorboard=config.log.tensorboard, start_step=state.step + 1) as log:
         clock = Clock()
         while state.step < config.optim.steps and not interrupts.requested:
             batch = clock.wait(batches)

@@ -58,7 +58,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
 }
 
 
-def write_report(  # noqa: PLR0913: one keyword per part of the page
+def write_report(  # noqa: PLR0913 (one keyword per part of the page)
     run_dir: Path | str,
     *,
     title: str,

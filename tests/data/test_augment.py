@@ -45,7 +45,8 @@ def test_flip_is_a_mirror():
     frames = noise(2, 16, 16, 3)
     whole = {"scale": (1.0, 1.0), "aspect": (1.0, 1.0)}
     kept, mirrored = (
-        augment_pixels(frames, AugmentConfig(flip=flip, **whole), resolution=16, generator=drawn(0)) for flip in (0.0, 1.0)
+        augment_pixels(frames, AugmentConfig(flip=flip, **whole), resolution=16, generator=drawn(0))
+        for flip in (0.0, 1.0)
     )
     assert torch.equal(kept, frames.permute(0, 3, 1, 2))
     assert torch.equal(mirrored, kept.flip(-1))
@@ -79,7 +80,10 @@ def test_crops_fit_any_frame(size):
 
 
 def test_crops_reach_all_corners():
-    boxes = [_crop_box(100, 100, AugmentConfig(scale=(0.25, 0.25), aspect=(1, 1)), d, shape=1) for d in torch.rand(400, 4).tolist()]
+    boxes = [
+        _crop_box(100, 100, AugmentConfig(scale=(0.25, 0.25), aspect=(1, 1)), d, shape=1)
+        for d in torch.rand(400, 4).tolist()
+    ]
     assert min(box[0] for box in boxes) <= 2 and max(box[0] for box in boxes) >= 48
     assert min(box[1] for box in boxes) <= 2 and max(box[1] for box in boxes) >= 48
 
@@ -89,7 +93,12 @@ def test_crops_of_an_oblong_clip_have_its_aspect():
     for draws in torch.rand(50, 4, generator=drawn(0)).tolist():
         _, _, height, width = _crop_box(200, 300, config, draws, shape=1.5)
         assert 1.45 < width / height < 1.55
-    assert augment(noise(2, 40, 60, 3), config, resolution=(16, 24), generator=drawn(0)).shape == (3, 2, 16, 24)
+    assert augment(noise(2, 40, 60, 3), config, resolution=(16, 24), generator=drawn(0)).shape == (
+        3,
+        2,
+        16,
+        24,
+    )
 
 
 def test_shrink():

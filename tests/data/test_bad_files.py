@@ -25,7 +25,9 @@ def test_counts_different_files_and_lists_them(tmp_path):
 def test_stops_past_the_limit(tmp_path):
     found = BadFiles(tmp_path, total=100, max_fraction=0.01)
     found.add([BadFile("a", "empty")])
-    with pytest.raises(DataError, match=r"2 of 100 files cannot be read \(2.0%\), the last b: cut — .*allows 1.0% — repair"):
+    with pytest.raises(
+        DataError, match=r"2 of 100 files cannot be read \(2.0%\), the last b: cut — .*allows 1.0% — repair"
+    ):
         found.add([BadFile("b", "cut")])
     assert len(found.path.read_text().splitlines()) == 2
 

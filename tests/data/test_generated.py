@@ -10,7 +10,9 @@ from jepa.errors import DataError
 
 
 def config(path, **changes):
-    return SyntheticSource(kind="synthetic", path=str(path), **{"videos": 4, "frames": 3, "size_px": 16} | changes)
+    return SyntheticSource(
+        kind="synthetic", path=str(path), **{"videos": 4, "frames": 3, "size_px": 16} | changes
+    )
 
 
 def test_is_written_once(tmp_path):
@@ -22,7 +24,9 @@ def test_is_written_once(tmp_path):
 
 
 def test_both_labels_share_the_videos(tmp_path):
-    motion, appearance = (open_source(config(tmp_path / "set", label=label)) for label in ("motion", "appearance"))
+    motion, appearance = (
+        open_source(config(tmp_path / "set", label=label)) for label in ("motion", "appearance")
+    )
     assert [entry.path for entry in motion.entries] == [entry.path for entry in appearance.entries]
     assert "north" in motion.classes or "east" in motion.classes or len(motion.classes) > 1
     assert motion.classes != appearance.classes
@@ -30,7 +34,9 @@ def test_both_labels_share_the_videos(tmp_path):
 
 def test_another_set_is_refused(tmp_path):
     ensure_generated(config(tmp_path / "set"))
-    with pytest.raises(DataError, match=r"holds another set .*seed 0, videos 4; wanted seed 1, videos 5.*choose another path"):
+    with pytest.raises(
+        DataError, match=r"holds another set .*seed 0, videos 4; wanted seed 1, videos 5.*choose another path"
+    ):
         ensure_generated(config(tmp_path / "set", videos=5, seed=1))
 
 

@@ -10,7 +10,8 @@ def listed(tmp_path, text, **how):
     path = tmp_path / "list.csv"
     path.write_text(text)
     return [
-        (row.path.removeprefix(f"{tmp_path}/"), row.label, row.start, row.end) for row in read_list(path, **how).rows
+        (row.path.removeprefix(f"{tmp_path}/"), row.label, row.start, row.end)
+        for row in read_list(path, **how).rows
     ]
 
 

@@ -11,7 +11,27 @@ import torch
 from jepa.data.pyav import PyAVVideo
 from jepa.data.video import UnreadableError
 
-IRREGULAR = [0, 33, 66, 200, 210, 220, 600, 650, 651, 700, 1000, 1400, 1410, 1420, 1500, 1501, 1700, 1800, 1900]
+IRREGULAR = [
+    0,
+    33,
+    66,
+    200,
+    210,
+    220,
+    600,
+    650,
+    651,
+    700,
+    1000,
+    1400,
+    1410,
+    1420,
+    1500,
+    1501,
+    1700,
+    1800,
+    1900,
+]
 FORMATS = {
     "h264 with b-frames": ("a.mp4", {"options": {"g": "8", "bf": "3"}}),
     "h264 open gop": ("a.mp4", {"options": {"g": "6", "bf": "3", "x264-params": "open-gop=1"}}),
@@ -19,8 +39,19 @@ FORMATS = {
     "h264 one key frame": ("a.mp4", {"options": {"g": "999"}}),
     "matroska": ("a.mkv", {"options": {"g": "5", "bf": "2"}}),
     "transport stream": ("a.ts", {"options": {"g": "5", "bf": "2"}}),
-    "avi without presentation times": ("a.avi", {"codec": "mpeg4", "options": {"g": "5", "bf": "2", "b": "4000000"}}),
-    "hevc 10 bit": ("a.mp4", {"codec": "libx265", "pix_fmt": "yuv420p10le", "size": (64, 64), "options": {"x265-params": "keyint=6:crf=2:log-level=none"}}),
+    "avi without presentation times": (
+        "a.avi",
+        {"codec": "mpeg4", "options": {"g": "5", "bf": "2", "b": "4000000"}},
+    ),
+    "hevc 10 bit": (
+        "a.mp4",
+        {
+            "codec": "libx265",
+            "pix_fmt": "yuv420p10le",
+            "size": (64, 64),
+            "options": {"x265-params": "keyint=6:crf=2:log-level=none"},
+        },
+    ),
     "av1": ("a.mkv", {"codec": "libsvtav1", "options": {"g": "8", "preset": "12"}, "size": (64, 64)}),
     "variable rate": ("a.mp4", {"frames": 19, "ticks": IRREGULAR, "options": {"g": "5", "bf": "2"}}),
 }
@@ -68,21 +99,28 @@ def test_times_of_a_variable_rate(tmp_path, write_video):
         np.testing.assert_allclose(video.times, np.array(IRREGULAR) / 1000, atol=1e-3)
 
 
-@pytest.mark.parametrize("turn", [90, 180, 270])
-def test_rotation_is_undone(tmp_path, write_video, turn):
-    with PyAVVideo(str(write_video(tmp_path / "a.mp4", rotation=turn))) as video:
-        assert video.read([0]).shape == ((1, 48, 32, 3) if turn != 180 else (1, 32, 48, 3))
-
-
-def test_rotation_turns_the_right_way(shared_data):
-    frames = {}
-    for turn in (0, 90, 180, 270):
-        with PyAVVideo(str(shared_data / "decode" / f"video_{turn}.mov")) as video:
-            frames[turn] = video.read([0])[0].float()
-    # The files show one scene, stored in four ways; only their compression and a flag differ.
-    stored = frames[0].shape
-    assert frames[180].shape == stored
-    assert frames[90].shape == frames[270].shape == (stored[1], stored[0], 3)
+@pytest.mark.parametrize(("turn", "bright"), [(0, "left"), (90, "bottom"), (180, "right"), (270, "top")])
+def test_rotation_flags_are_applied(tmp_path, turn, bright):
+    """A flag is counter-clockwise: stored with a bright left half, a quarter turn shows it at the bottom."""
+    image = np.zeros((32, 48, 3), np.uint8)
+    image[:, :24] = 200
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        stream.set_display_rotation(turn)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    with PyAVVideo(str(tmp_path / "a.mp4")) as video:
+        frame = video.read([0])[0].float().mean(-1)
+    assert frame.shape == ((32, 48) if turn % 180 == 0 else (48, 32))
+    height, width = frame.shape
+    halves = {
+        "left": frame[:, : width // 2],
+        "right": frame[:, width // 2 :],
+        "top": frame[: height // 2],
+        "bottom": frame[height // 2 :],
+    }
+    assert max(halves, key=lambda side: halves[side].mean().item()) == bright
 
 
 def test_nothing_is_logged(shared_data, capfd):
@@ -141,9 +179,10 @@ def test_the_best_stream_is_read(tmp_path, write_video):
 
 def test_truncated(tmp_path, write_video, numbers):
     whole = write_video(tmp_path / "a.mp4", frames=48, options={"g": "8", "movflags": "+faststart"})
-    with av.open(str(whole)) as source, av.open(
-        str(tmp_path / "front.mp4"), "w", options={"movflags": "faststart"}
-    ) as target:
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(tmp_path / "front.mp4"), "w", options={"movflags": "faststart"}) as target,
+    ):
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.size:
@@ -184,5 +223,8 @@ def test_folder(tmp_path):
 
 
 def test_index_out_of_range(tmp_path, write_video):
-    with PyAVVideo(str(write_video(tmp_path / "a.mp4"))) as video, pytest.raises(IndexError, match="must lie in"):
+    with (
+        PyAVVideo(str(write_video(tmp_path / "a.mp4"))) as video,
+        pytest.raises(IndexError, match="must lie in"),
+    ):
         video.read([0, 24])

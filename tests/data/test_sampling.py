@@ -75,7 +75,9 @@ def test_end_past_the_video_is_cut():
 
 
 def test_start_past_the_video():
-    with pytest.raises(ValueError, match="the list asks for frames 30 to the end, but the video has 20 frames"):
+    with pytest.raises(
+        ValueError, match="the list asks for frames 30 to the end, but the video has 20 frames"
+    ):
         frame_range(20, start=30, end=None)
 
 

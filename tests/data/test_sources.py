@@ -22,14 +22,26 @@ def labels(opened):
 
 
 def test_tree(tmp_path):
-    touch(tmp_path, "run/b.mp4", "run/deep/a.MKV", "jump/c.avi", "jump/.hidden.mp4", ".cache/d.mp4", "jump/notes.txt")
+    touch(
+        tmp_path,
+        "run/b.mp4",
+        "run/deep/a.MKV",
+        "jump/c.avi",
+        "jump/.hidden.mp4",
+        ".cache/d.mp4",
+        "jump/notes.txt",
+    )
     opened = open_source(source("folder", tmp_path))
     assert [entry.path.removeprefix(f"{tmp_path}/") for entry in opened.entries] == [
         "jump/c.avi",
         "run/b.mp4",
         "run/deep/a.MKV",
     ]
-    assert (opened.classes, labels(opened), opened.modality) == (("jump", "run"), ["jump", "run", "run"], "video")
+    assert (opened.classes, labels(opened), opened.modality) == (
+        ("jump", "run"),
+        ["jump", "run", "run"],
+        "video",
+    )
 
 
 def test_flat_folder_has_no_labels(tmp_path):

@@ -25,7 +25,9 @@ def test_index_of_a_variable_rate_is_not_trusted(tmp_path, write_video):
     container, stream = open_stream(path)
     assert timetable_from_index(container, stream) is None
     np.testing.assert_allclose(
-        timetable_from_packets(container, stream).times, np.array([0, 40, 80, 300, 310, 900]) / 1000, atol=1e-3
+        timetable_from_packets(container, stream).times,
+        np.array([0, 40, 80, 300, 310, 900]) / 1000,
+        atol=1e-3,
     )
     container.close()
 

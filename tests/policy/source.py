@@ -30,12 +30,18 @@ def imported_modules(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names if alias.name != "jepa" or _uses_the_front(path)}
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             found |= {_member(base, alias.name) for alias in node.names} - {None}
     return {name for name in found if name.split(".")[0] == "jepa"}
+
+
+def _uses_the_front(path: Path) -> bool:
+    """Whether a file uses more of `jepa` itself than the version, which is a constant."""
+    used = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)]
+    return {node.attr for node in used if ast.unparse(node.value) == "jepa"} != {"__version__"}
 
 
 def _member(base: str, name: str) -> str | None:

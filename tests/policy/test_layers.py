@@ -59,3 +59,19 @@ def test_relative_and_nested_imports_are_seen(tmp_path, monkeypatch):
         "jepa.programs.pretrain",
         "jepa.models",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("import jepa\nx = jepa.__version__", set()),
+        ("import jepa\nx = jepa.pretrain", {"jepa"}),
+        ("import jepa\nx = jepa.__version__, jepa.pretrain", {"jepa"}),
+    ],
+)
+def test_the_version_is_the_one_thing_that_all_may_take_from_the_front(tmp_path, monkeypatch, text, seen):
+    path = tmp_path / "jepa" / "data" / "x.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    monkeypatch.setattr(source, "ROOT", tmp_path)
+    assert imported_modules(path) == seen
