@@ -46,9 +46,12 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def pretrain(config: Config, overrides: Overrides = None, run_dir: RunDirOption = None, as_json: Json = False) -> None:
     """Pre-train an encoder; an unfinished run in the same directory is continued."""
     from jepa.config.load import load_config
+
+    # A wrong config is answered before torch is imported.
+    parsed = load_config(config, [*(overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])])
     from jepa.programs.pretrain import pretrain as run
 
-    result = run(load_config(config, [*(overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])]))
+    result = run(parsed)
     _answer(
         as_json,
         {"status": result.status, "step": result.step, "run_dir": str(result.run_dir), "summary": result.summary},

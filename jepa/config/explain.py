@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
@@ -39,11 +39,35 @@ class Place(NamedTuple):
     path: tuple[int | str, ...]  # the keys and list positions, without pydantic's names of union members
     section: Section | None  # the section that has, or should have, the last key
     annotation: object  # the type at this place; None for an unknown key
+    union: tuple[int | str, ...] | None  # the path of a union without kinds, such as a number or a list
 
 
-def explain(error: ErrorDetails, schema: Section) -> list[str]:
-    """Return what to tell about one of pydantic's errors: a line, or one per broken cross-field rule."""
-    place = locate(error["loc"], schema)
+def explain(errors: Sequence[ErrorDetails], schema: Section) -> list[str]:
+    """Return what to tell about pydantic's errors: a line each, and one per broken cross-field rule."""
+    found = [(error, locate(error["loc"], schema)) for error in errors]
+    lines = []
+    told = set()
+    for error, place in found:
+        if place.union is None:
+            lines += _explain(error, place, schema)
+        elif place.union not in told:
+            told.add(place.union)
+            lines += _explain_union([pair for pair in found if pair[1].union == place.union], schema)
+    return lines
+
+
+def _explain_union(found: list[tuple[ErrorDetails, Place]], schema: Section) -> list[str]:
+    """Return what to tell about a value that may be this or that, given what it lacks as each."""
+    meant = [(e, place) for e, place in found if place.path != place.union or e["type"] not in _EXPECTED]
+    if meant:
+        return [line for error, place in meant for line in _explain(error, place, schema)]
+    expected = " or ".join(_EXPECTED[error["type"]] for error, _ in found)
+    error, place = found[0]
+    return [f"{dotted(place.path)}: expected {expected}, got {_typed(error['input'])}"]
+
+
+def _explain(error: ErrorDetails, place: Place, schema: Section) -> list[str]:
+    """Return what to tell about one error at ``place``."""
     path, kind, value, context = dotted(place.path), error["type"], error["input"], error.get("ctx", {})
     if kind == "value_error":
         problems = getattr(context["error"], "problems", [str(context["error"])])
@@ -81,22 +105,25 @@ def dotted(path: tuple[int | str, ...]) -> str:
 
 
 def locate(location: tuple[int | str, ...], schema: Section) -> Place:
-    """Follow ``location`` through the schema; at a union it also holds the member's kind, which is no key."""
+    """Follow ``location`` through the schema; at a union it also holds the member's name, which is no key."""
     path: list[int | str] = []
     section: Section | None = None
     annotation: object = schema
+    union: tuple[int | str, ...] | None = None
     for part in location:
         sections = sections_of(annotation)
         if isinstance(part, int):
             path.append(part)
         elif len(sections) > 1:
             annotation = next(member for member in sections if part in _kinds(member))
+        elif not sections:
+            union = tuple(path)
         else:
             path.append(part)
             section = sections[0]
             field = section.model_fields.get(part)
             annotation = field.annotation if field else None
-    return Place(tuple(path), section, annotation)
+    return Place(tuple(path), section, annotation, union)
 
 
 def sections_of(annotation: object) -> list[Section]:
@@ -122,6 +149,13 @@ def _kinds(annotation: object) -> list[str]:
     ]
 
 
+def _fixed_length(annotation: object) -> int:
+    """Return the length of the list of fixed length in this type."""
+    if get_origin(annotation) is tuple:
+        return len(get_args(annotation))
+    return max((_fixed_length(part) for part in get_args(annotation)), default=0)
+
+
 def _suggestion(place: Place, schema: Section) -> str:
     """Return the key that an unknown one was probably meant to be, or else all keys of its section."""
     *parents, key = place.path
@@ -145,7 +179,7 @@ def _keys(section: Section, prefix: str = "") -> Iterator[str]:
 def _purpose(place: Place) -> str:
     """Return what a missing value is for."""
     if isinstance(place.path[-1], int):  # of a list of fixed length
-        return f"give {len(get_args(place.annotation))} items"
+        return f"give {_fixed_length(place.annotation)} items"
     field = place.section.model_fields[place.path[-1]] if place.section else None
     section = next(iter(sections_of(place.annotation)), None)
     text = (

@@ -64,7 +64,7 @@ def parse(values: object, schema: type[T]) -> T:
     except ValidationError as error:
         errors = error.errors(include_url=False)
     unknown = [found for found in errors if found["type"] == "extra_forbidden"]
-    problems = [line for found in unknown or errors for line in explain(found, schema)]
+    problems = explain(unknown or errors, schema)
     if unknown:  # rules across keys are only checked when no key is unknown: look again without those
         try:
             parse(

@@ -34,8 +34,8 @@ def labelled_clips(source: Source, data: DataConfig, *, clips_per_video: int = 1
     """Return all entries of ``source`` as batches of about ``data.batch_size`` clips.
 
     A video gives ``clips_per_video`` clips spread evenly over it (one: the centre), every one preprocessed as
-    by `jepa.preprocess.preprocess`: ``data.jitter``, ``data.augment``, and ``data.clips_per_video`` are for training
-    alone.
+    by `jepa.preprocess.preprocess`: ``data.jitter``, ``data.augment``, and ``data.clips_per_video`` are for
+    training alone.
     """
     dataset = _Entries(source, data, clips=clips_per_video, decoder=resolve_decoder(data.decoder))
     loader = DataLoader(

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from jepa.errors import JepaError
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 SHAPES = ("disc", "square", "cross", "ring")
 TEXTURES = ("stripes", "checks")
 APPEARANCES = tuple(f"{shape}-{texture}" for shape in SHAPES for texture in TEXTURES)
-"""What the shapes of a clip look like: outline and surface pattern. Any one frame shows it."""
+"""What the shape of a clip looks like: outline and surface pattern. Any one frame shows it."""
 
 MOTIONS = ("east", "southeast", "south", "southwest", "west", "northwest", "north", "northeast")
-"""Where the shapes of a clip move, in steps of 45 degrees on the screen. No one frame shows it."""
+"""Where the shape of a clip moves, in steps of 45 degrees on the screen. No one frame shows it."""
 
-SHAPES_PER_CLIP = 1
 SPEED = (0.05, 0.07)  # frame widths per frame
 RADIUS = (0.22, 0.27)  # frame widths
 PERIOD = 0.8  # of the texture, in radii
@@ -55,34 +55,33 @@ def labels(index: int, *, seed: int) -> tuple[int, int]:
 
 
 def render(index: int, *, seed: int, frames: int, size: int) -> SyntheticClip:
-    """Render clip `index`: a few textured shapes that move together over a textured background.
+    """Render clip `index`: a textured shape that moves in a straight line over a shimmering background.
 
-    The frame is a torus: what leaves on one side comes back on the other. Each shape starts at a place drawn
-    uniformly on it, and a uniform place moved by any vector is uniform again, so at every single frame places,
-    colours, angles, and sizes have the same distribution for all motions. Only a comparison of frames
-    tells the motion. The speed varies from clip to clip, the direction is the class.
+    The frame is a torus: what leaves on one side comes back on the other. The shape starts at a place drawn
+    uniformly on it, and a uniform place moved by any vector is uniform again, so at every single frame the
+    place and the size have the same distribution for all motions: only a comparison of frames tells the
+    motion. The speed and the size vary from clip to clip and say nothing about either label. The background is
+    drawn anew for each frame: it cannot be predicted, so there is nothing in it to learn.
 
     `size` is the side of the square frame in pixels. The result depends on the arguments alone.
     """
     appearance, motion = labels(index, seed=seed)
     rng = np.random.default_rng((seed, 1, index))
-    background = _background(rng, frames=frames, size=size)
+    background = _background(rng, frames=frames, size=size)  # (T, H, W, 3)
     shape, texture = divmod(appearance, len(TEXTURES))
     angle = motion * np.pi / 4
-    velocity = rng.uniform(*SPEED) * size * np.array([np.cos(angle), np.sin(angle)])
+    velocity = rng.uniform(*SPEED) * size * np.array([np.cos(angle), np.sin(angle)])  # y points down, as on a screen
     radius = rng.uniform(*RADIUS) * size
-    bright, dark = np.float32(BRIGHT), np.float32(DARK)
-    image = background
-    for start in rng.uniform(0, size, (SHAPES_PER_CLIP, 2)):
-        x, y = _body_coordinates(start, velocity, frames=frames, size=size)
-        cover = _outline(SHAPES[shape], x, y, radius=radius)[..., None]  # (T, H, W, 1)
-        share = _pattern(TEXTURES[texture], x, y, period=PERIOD * radius)[..., None]  # (T, H, W, 1)
-        image = image + cover * (share * bright + (1 - share) * dark - image)
+    x, y = _body_coordinates(rng.uniform(0, size, 2), velocity, frames=frames, size=size)
+    cover = _outline(SHAPES[shape], x, y, radius=radius)[..., None]  # (T, H, W, 1)
+    share = _pattern(TEXTURES[texture], x, y, period=PERIOD * radius)[..., None]  # (T, H, W, 1)
+    surface = share * np.float32(BRIGHT) + (1 - share) * np.float32(DARK)  # (T, H, W, 3)
+    image = background + cover * (surface - background)
     pixels = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)  # (T, H, W, 3)
     return SyntheticClip(frames=pixels, appearance=appearance, motion=motion)
 
 
-def _body_coordinates(start: Floats, velocity: Floats, *, frames: int, size: int) -> tuple[Floats, Floats]:
+def _body_coordinates(start: Doubles, velocity: Doubles, *, frames: int, size: int) -> tuple[Floats, Floats]:
     """Return x and y of every pixel relative to the centre of a shape, each broadcastable to (T, H, W), in pixels."""
     times = np.arange(frames)[:, None]
     centres = start + velocity * times  # (T, 2)
@@ -118,11 +117,9 @@ def _pattern(texture: str, u: Floats, v: Floats, *, period: float) -> Floats:
 
 def _background(rng: np.random.Generator, *, frames: int, size: int) -> Floats:
     """Return (T, H, W, 3): two colours mixed by smooth noise that is drawn anew for each frame."""
-    waves = (
-        2 * np.pi * rng.integers(-WAVES, WAVES + 1, (2, frames, 8, 1)) * np.arange(size) / size
-    )  # (2, T, 8, size)
-    across = waves[0] + rng.uniform(0, 2 * np.pi, (frames, 8, 1))
-    down = waves[1]
+    grid = 2 * np.pi * np.arange(size) / size
+    down, across = rng.integers(-WAVES, WAVES + 1, (2, frames, 8, 1))[::-1] * grid  # each (T, 8, size)
+    across = across + rng.uniform(0, 2 * np.pi, (frames, 8, 1))
     # sin(across + down), summed over the 8 waves as a matrix product
     rows = np.concatenate([np.sin(down), np.cos(down)], axis=1).astype(np.float32)  # (T, 16, H)
     columns = np.concatenate([np.cos(across), np.sin(across)], axis=1).astype(np.float32)  # (T, 16, W)

@@ -13,6 +13,7 @@ class Stack:
     depth: int
     mlp_ratio: float
     tokens: int
+    rotary: bool = True
 
     @property
     def flops(self) -> int:
@@ -25,10 +26,10 @@ class Stack:
     def saved_elements(self) -> int:
         """Numbers that one sample's forward pass keeps for the backward pass.
 
-        Per token and block, in widths: both norms' inputs and outputs 4, queries, keys and values 3, the
-        attention's output 1, and the MLP before and after its GELU 2 * mlp_ratio.
+        Per token and block, in widths: both norms' inputs and outputs 4, queries, keys and values 3 and their
+        rotated copies 3, the attention's output 1, and the MLP before and after its GELU 2 * mlp_ratio.
         """
-        return int(self.depth * self.tokens * self.width * (8 + 2 * self.mlp_ratio))
+        return int(self.depth * self.tokens * self.width * (8 + 3 * self.rotary + 2 * self.mlp_ratio))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """One probe task as a table: pretrained and random-init encoder, raw pixels, and answers without looking."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from rich.table import Table
 from torch import Tensor
 
 from jepa.probes.checks import check_labels
-from jepa.probes.features import Features, LabelledBatch, Reader, extract_rows
+from jepa.probes.features import Features
 from jepa.probes.linear import LinearProbe, ProbeScore, accuracies, confusion
 
 PRETRAINED, RANDOM_INIT, RAW_PIXELS = "pretrained", "random init", "raw pixels"
@@ -97,25 +97,6 @@ class ProbeTable:
                 style=style,
             )
         return table
-
-
-def run_probe(
-    task: str,
-    readers: Mapping[str, Reader],
-    *,
-    train: Iterable[LabelledBatch],
-    test: Iterable[LabelledBatch],
-    pooling: str,
-    device: torch.device | str = "cpu",
-    seed: int = 0,
-) -> ProbeTable:
-    """Probe every reader (row name -> reader) on one task; the data is read once for all of them.
-
-    Raises DataError as ``LinearProbe`` and ``extract_rows`` do.
-    """
-    fitted = extract_rows(readers, train, device=device)
-    held_out = extract_rows(readers, test, device=device)
-    return probe_table(task, fitted, held_out, pooling=pooling, seed=seed)
 
 
 def probe_table(

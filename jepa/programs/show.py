@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from jepa.config.load import dump, load_config
-from jepa.config.schema import EmaConfig, PretrainConfig
+from jepa.config.schema import PretrainConfig
 from jepa.data.sources import Modality
 from jepa.models.cost import Stack, count_parameters
 from jepa.models.sizes import size
@@ -83,25 +83,35 @@ def step_cost(config: PretrainConfig, modality: Modality) -> StepCost:
     tokens = clip_grid(config, modality).tokens
     # I-JEPA encodes its one context once; every other objective encodes one context per pattern.
     shared = modality == "image" and config.objective.kind in ("ijepa", "joint")
-    context = tuple(m.context.shape[1] for m in (masks[:1] if shared else masks))
-    target = tuple(m.target.shape[1] for m in masks)
-    shape, predictor = size(model.size), config.predictor
-    encode = [Stack(shape.width, shape.depth, shape.mlp_ratio, k) for k in context]
-    whole = Stack(shape.width, shape.depth, shape.mlp_ratio, tokens)
-    predict = [Stack(predictor.width, predictor.depth, 4.0, m.context.shape[1] + m.target.shape[1]) for m in masks]
-    trained = [*encode, *predict]
-    if not isinstance(config.objective, EmaConfig):
-        trained.append(whole)  # the targets carry a gradient too
-    pixels = 3 * model.patch**2 * (model.tubelet if modality == "video" else 1)
-    embed = 2 * tokens * pixels * shape.width
-    ends = sum(2 * shape.width * predictor.width * (m.context.shape[1] + m.target.shape[1]) for m in masks)
-    forward = sum(stack.flops for stack in trained) + len(context) * embed + ends
-    frozen = whole.flops + embed if isinstance(config.objective, EmaConfig) else 0
-    # The patch embedding needs no gradient for its input, the pixels: backward costs it one forward, not two.
-    flops = batch * (3 * forward - len(context) * embed + frozen)
+    passes = masks[:1] if shared else masks
+    context, target = tuple(m.context.shape[1] for m in passes), tuple(m.target.shape[1] for m in masks)
+    encode = [encoder_stack(config, m.context.shape[1]) for m in passes]
+    whole = encoder_stack(config, tokens)
+    width, narrow = whole.width, config.predictor.width
+    seen = [m.context.shape[1] + m.target.shape[1] for m in masks]
+    rotary = model.positions == "rotary"
+    predict = [Stack(narrow, config.predictor.depth, 4.0, count, rotary=rotary) for count in seen]
+    embed = 2 * tokens * 3 * model.patch**2 * (model.tubelet if modality == "video" else 1) * width
+    ends = 2 * width * narrow * sum(seen)  # into the predictor's width, and out of it
+    trained, frozen, extra = [*encode, *predict], whole.flops + embed, 0
+    if config.objective.kind == "lejepa":  # the targets carry a gradient too, and SIGReg projects them
+        trained, frozen = [*trained, whole], 0
+        extra = 2 * 2 * tokens * width * config.objective.projections
+    embeds = embed * (len(encode) + (frozen == 0))
+    # The patch embedding needs no gradient for its input, the pixels: its backward pass is one forward, not two.
+    flops = 3 * (sum(stack.flops for stack in trained) + ends) + 2 * embeds + frozen + extra
     number = 2 if config.dtype == "bfloat16" else 4
-    kept = sum(stack.saved_elements for stack in trained if not model.checkpoint_activations or stack not in encode)
-    return StepCost(modality, tokens, context, target, flops, batch / config.optim.accumulate * kept * number)
+    recomputed = [*encode, whole] if model.checkpoint_activations else []
+    kept = sum(stack.saved_elements for stack in trained if stack not in recomputed)
+    micro = data.batch_size / config.optim.accumulate
+    return StepCost(modality, tokens, context, target, batch * flops, micro * kept * number)
+
+
+def encoder_stack(config: PretrainConfig, tokens: int) -> Stack:
+    """Return the encoder's blocks with ``tokens`` tokens of one sample."""
+    shape = size(config.model.size)
+    rotary = config.model.positions == "rotary"
+    return Stack(shape.width, shape.depth, shape.mlp_ratio, tokens, rotary=rotary)
 
 
 def render(shown: Shown) -> str:

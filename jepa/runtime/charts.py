@@ -109,8 +109,11 @@ def log_ticks(low: float, high: float) -> list[float]:
         stride = max(1, math.ceil((last - first) / 6))
         return [10.0**power for power in range(first, last + stride, stride)]
     fine = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
-    below, above = [t for t in fine if t <= low], [t for t in fine if t >= high]
-    return [t for t in fine if below[-1] <= t <= above[0]] if below[-1] < above[0] else fine[:2]
+    first, last = (
+        max(i for i, t in enumerate(fine) if t <= low),
+        min(i for i, t in enumerate(fine) if t >= high),
+    )
+    return fine[first : max(last, first + 1) + 1]
 
 
 def tick_text(value: float) -> str:
@@ -130,10 +133,10 @@ def _visible(one: Series, log: bool) -> tuple[list[float], list[float]]:
         (x, y if math.isfinite(y) and (y > 0 or not log) else math.nan)
         for x, y in zip(one.x, one.y, strict=True)
     ]
-    size = math.ceil(len(pairs) / (MOST_POINTS / 2))
+    size = math.ceil(len(pairs) / (MOST_POINTS / 2 - 1))
     if len(pairs) > MOST_POINTS:
         buckets = [pairs[i : i + size] for i in range(0, len(pairs), size)]
-        pairs = [pair for bucket in buckets for pair in _extremes(bucket)]
+        pairs = [*(pair for bucket in buckets for pair in _extremes(bucket)), pairs[-1]]
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 

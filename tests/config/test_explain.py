@@ -42,6 +42,7 @@ class Outer(Section):
     inner: Inner = Inner()
     must: Inner
     on: bool = False
+    side: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], int] | None = None
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -67,7 +68,7 @@ def explained(**values: object) -> list[str]:
         ({"iner": 1}, "iner: unknown key; did you mean inner?"),
         ({"inner": {"cont": 1}}, "inner.cont: unknown key; did you mean inner.count?"),
         ({"ratio": 1}, "ratio: unknown key; did you mean inner.ratio or must.ratio?"),
-        ({"xyz": 1}, "xyz: unknown key; allowed here: shapes, inner, must, on"),
+        ({"xyz": 1}, "xyz: unknown key; allowed here: shapes, inner, must, on, side"),
         ({"inner": {"xyz": 1}}, "inner.xyz: unknown key; allowed here: count, mode, ratio"),
         ({"shapes": [BOX | {"sise": 1}]}, "shapes.0.sise: unknown key; did you mean shapes.0.size?"),
         ({"shapes": [BOX, BOX | {"q": 1}]}, "shapes.1.q: unknown key; allowed here: kind, size, circle"),
@@ -111,6 +112,14 @@ def explained(**values: object) -> list[str]:
         ({"shapes": [{"kind": "disc", "radius": 0}]}, "shapes.0.radius: 0 is out of range; it must be > 0"),
         ({"shapes": []}, "shapes: [] has 0 items; give at least 1"),
         ({"shapes": [BOX | {"size": [1, 2, 3]}]}, "shapes.0.size: [1, 2, 3] has 3 items; give at most 2"),
+        # this or that
+        ({"side": "a"}, "side: expected an integer or a list, got text 'a'"),
+        ({"side": True}, "side: expected an integer or a list, got boolean true"),
+        ({"side": 0}, "side: 0 is out of range; it must be >= 1"),
+        ({"side": [0, 1]}, "side.0: 0 is out of range; it must be >= 1"),
+        ({"side": [1, "a"]}, "side.1: expected an integer, got text 'a'"),
+        ({"side": [1]}, "side.1: missing; give 2 items"),
+        ({"side": [1, 2, 3]}, "side: [1, 2, 3] has 3 items; give at most 2"),
         # rules across keys
         ({"shapes": [{"kind": "disc", "radius": 13}]}, "shapes.0: radius 13 is unlucky; take another"),
     ],

@@ -1,6 +1,6 @@
 """The second back end must cut the same frames as the first.
 
-Where torchcodec is installed and works, it is tested itself; a stand-in with its interface is tested everywhere.
+Where torchcodec works, it is tested itself; a stand-in with its interface is tested everywhere.
 """
 
 import random

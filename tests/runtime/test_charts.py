@@ -1,0 +1,123 @@
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from jepa.runtime.charts import COLOURS, Series, line_chart, log_ticks, nice_ticks, tick_text
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def parse(svg: str) -> ElementTree.Element:
+    return ElementTree.fromstring(svg)
+
+
+def lines(svg: str) -> list[list[tuple[float, float]]]:
+    found = [line.get("points", "") for line in parse(svg).iter(f"{SVG}polyline")]
+    return [[tuple(map(float, point.split(","))) for point in text.split()] for text in found]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (0.0031, 0.0097), (-40, 3e6), (0.996, 1.0), (5, 5), (0, 0), (1e-9, 3e-9)]
+)
+def test_ticks_are_round_few_and_cover_the_values(low, high):
+    ticks = nice_ticks(low, high, 5)
+    assert 2 <= len(ticks) <= 8
+    step = ticks[1] - ticks[0]
+    assert ticks[0] <= low + 1e-9 * step and ticks[-1] >= high - 1e-9 * step
+    assert round(step / 10 ** math.floor(math.log10(step) + 1e-9), 6) in (1, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.13, 3.2), (1, 1), (1e-6, 1e6), (0.02, 900), (10, 100), (0.5, 0.5)]
+)
+def test_log_ticks_cover_the_values(low, high):
+    ticks = log_ticks(low, high)
+    assert ticks[0] <= low * (1 + 1e-9) and ticks[-1] >= high * (1 - 1e-9)
+    assert 2 <= len(ticks) <= 9
+    assert ticks == sorted(set(ticks))
+
+
+def test_points_keep_their_proportions():
+    (points,) = lines(line_chart("t", [Series("a", [0, 50, 100], [0, 2, 4])]))
+    (x0, y0), (x1, y1), (x2, y2) = points
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2) and y1 - y0 == pytest.approx(y2 - y1, abs=0.2)
+    assert y2 < y0  # up is up
+
+
+def test_log_axis_makes_factors_equal_and_drops_what_has_no_logarithm():
+    (points,) = lines(line_chart("t", [Series("a", [0, 1, 2], [0.1, 1, 10])], log=True))
+    heights = [y for _, y in points]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.2)
+    assert sum(map(len, lines(line_chart("t", [Series("a", [0, 1, 2, 3], [0, -1, 1, 2])], log=True)))) == 2
+
+
+def test_what_is_not_finite_leaves_a_gap():
+    svg = line_chart("t", [Series("a", range(5), [1, 2, math.nan, 2, math.inf])])
+    assert [len(line) for line in lines(svg)] == [2]
+    assert len(list(parse(svg).iter(f"{SVG}circle"))) == 1  # a lone point is seen
+    assert "nan" not in svg and "inf" not in svg
+
+
+def test_nothing_to_draw_is_said():
+    assert "not measured" in line_chart("t", [])
+    assert "not measured" in line_chart("t", [Series("a", [1], [math.nan])])
+
+
+def test_one_point_and_equal_values_are_drawn():
+    assert len(list(parse(line_chart("t", [Series("a", [7], [3])])).iter(f"{SVG}circle"))) == 1
+    assert len(lines(line_chart("t", [Series("a", [0, 1], [3, 3])]))) == 1
+
+
+def test_long_lines_are_thinned_and_peaks_stay():
+    values = [0.0] * 20_000
+    values[12_345] = 9.0
+    (points,) = lines(line_chart("t", [Series("a", range(20_000), values)]))
+    (small,) = lines(line_chart("t", [Series("a", [0, 12_345, 19_999], [0, 9, 0])]))
+    assert len(points) <= 400
+    assert min(points, key=lambda p: p[1]) == pytest.approx(small[1], abs=0.2)
+
+
+def test_everything_stays_inside_and_is_escaped():
+    svg = line_chart(
+        "a < b & c", [Series("x<y", range(30), [i**2 - 100 for i in range(30)]), Series("z", [0], [1e7])]
+    )
+    root = parse(svg)
+    _, _, width, height = map(float, root.get("viewBox").split())
+    for x, y in [point for line in lines(svg) for point in line]:
+        assert 0 <= x <= width and 0 <= y <= height
+    assert "a < b & c" in [text.text for text in root.iter(f"{SVG}text")]
+
+
+def test_legend_names_several_lines_in_their_colours_and_one_line_needs_none():
+    both = line_chart("t", [Series("target std", [0, 1], [0, 1]), Series("prediction std", [0, 1], [1, 0])])
+    texts = [text.text for text in parse(both).iter(f"{SVG}text")]
+    assert "target std" in texts and "prediction std" in texts
+    strokes = re.findall(r'<polyline[^>]*stroke="(#\w+)"', both)
+    assert strokes == list(COLOURS[:2]) == re.findall(r'<rect[^>]*fill="(#\w+)"', both)
+    assert "target std" not in line_chart("t", [Series("target std", [0, 1], [0, 1])])
+
+
+def test_axes_can_start_at_zero_and_share_a_range():
+    high = [Series("a", [10, 20], [100, 101])]
+    assert ">0</text>" in line_chart("t", high, from_zero=True, x_range=(0, 40))
+    (points,) = lines(line_chart("t", high, x_range=(0, 40)))
+    (alone,) = lines(line_chart("t", [Series("a", [0, 10, 20, 40], [100] * 4)]))
+    assert [x for x, _ in points] == pytest.approx([alone[1][0], alone[2][0]], abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.05, "0.05"),
+        (20_000, "20k"),
+        (1.5e6, "1.5M"),
+        (2e-5, "2e-05"),
+        (3000, "3000"),
+        (0.1 + 0.2, "0.3"),
+    ],
+)
+def test_tick_text(value, text):
+    assert tick_text(value) == text

@@ -1,0 +1,25 @@
+"""From frames to clips."""
+
+import pytest
+import torch
+
+from jepa.preprocess import denormalise, normalise, preprocess
+
+
+def test_the_centre_of_the_clips_aspect_is_kept() -> None:
+    frames = torch.zeros(2, 60, 100, 3, dtype=torch.uint8)
+    frames[:, :, 20:80] = 200  # the centre square
+    clip = denormalise(preprocess(frames, 30))
+    assert clip.shape == (2, 30, 30, 3)
+    assert (clip == 200).all()
+    assert denormalise(preprocess(frames, (30, 50)))[:, :, 0].max() == 0  # the whole frame: its edges are there
+
+
+def test_normalising_is_undone() -> None:
+    pixels = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(denormalise(normalise(pixels)), pixels.permute(0, 2, 3, 1))
+
+
+def test_only_uint8_rgb_frames_are_taken() -> None:
+    with pytest.raises(ValueError, match=r"uint8 \(T, H, W, 3\), got torch.uint8 \(8, 3, 32, 32\)"):
+        preprocess(torch.zeros(8, 3, 32, 32, dtype=torch.uint8), 32)
