@@ -30,12 +30,15 @@ Overrides = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
 RunDirOption = Annotated[
-    Path | None, typer.Option("--run-dir", metavar="DIR", help="Where the run goes; replaces run_dir of the config.")
+    Path | None,
+    typer.Option("--run-dir", metavar="DIR", help="Where the run goes; replaces run_dir of the config."),
 ]
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
     """Print the version when asked."""
     if version:
         typer.echo(__version__)
@@ -43,7 +46,9 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 @app.command()
-def pretrain(config: Config, overrides: Overrides = None, run_dir: RunDirOption = None, as_json: Json = False) -> None:
+def pretrain(
+    config: Config, overrides: Overrides = None, run_dir: RunDirOption = None, as_json: Json = False
+) -> None:
     """Pre-train an encoder; an unfinished run in the same directory is continued."""
     from jepa.config.load import load_config
 
@@ -54,15 +59,22 @@ def pretrain(config: Config, overrides: Overrides = None, run_dir: RunDirOption 
     result = run(parsed)
     _answer(
         as_json,
-        {"status": result.status, "step": result.step, "run_dir": str(result.run_dir), "summary": result.summary},
-        f"{result.status} at step {result.step}: {result.run_dir / 'report.html' if result.summary else result.run_dir}",
+        {
+            "status": result.status,
+            "step": result.step,
+            "run_dir": str(result.run_dir),
+            "summary": result.summary,
+        },
+        f"{result.status} at step {result.step}: {result.run_dir}",
     )
 
 
 @app.command()
 def demo(
     directory: Annotated[Path, typer.Option("--dir", help="Where data and run go.")] = Path("jepa-demo"),
-    seed: Annotated[int, typer.Option(help="Seed of weights, data order and masks; the videos stay the same.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of weights, data order and masks; the videos stay the same.")
+    ] = 0,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -70,7 +82,9 @@ def demo(
     from jepa.programs.demo import demo as run
 
     result = run(directory, seed=seed, overrides=overrides or [])
-    _answer(as_json, {"status": result.status, "run_dir": str(result.run_dir), "summary": result.summary}, None)
+    _answer(
+        as_json, {"status": result.status, "run_dir": str(result.run_dir), "summary": result.summary}, None
+    )
 
 
 @app.command()
@@ -124,7 +138,9 @@ def synth(
 @data_app.command()
 def inspect(
     source: Annotated[str, typer.Argument(help="Folder of videos or images, or a list (.csv, .txt).")],
-    sheet: Annotated[Path, typer.Option("--sheet", help="Where the contact sheet (PNG) goes.")] = Path("contact-sheet.png"),
+    sheet: Annotated[Path, typer.Option("--sheet", help="Where the contact sheet (PNG) goes.")] = Path(
+        "contact-sheet.png"
+    ),
     as_json: Json = False,
 ) -> None:
     """Print counts, durations, frame rates and bad files of a source, and write a contact sheet."""

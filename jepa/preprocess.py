@@ -46,7 +46,9 @@ def resize(pixels: Tensor, height: int, width: int) -> Tensor:
 
 def normalise(pixels: Tensor) -> Tensor:
     """Subtract ImageNet's mean, divide by its deviation: (..., T, C, H, W) uint8 -> (..., C, T, H, W) float32."""
-    clip = pixels.transpose(-4, -3).to(torch.float32, memory_format=torch.contiguous_format)  # (..., C, T, H, W)
+    clip = pixels.transpose(-4, -3).to(
+        torch.float32, memory_format=torch.contiguous_format
+    )  # (..., C, T, H, W)
     std = torch.tensor(STD)[:, None, None, None]
     mean = torch.tensor(MEAN)[:, None, None, None]
     return clip.mul_(1 / (255 * std)).sub_(mean / std)

@@ -20,7 +20,14 @@ def tiny_config(kind: str = "vjepa", **changes: object) -> PretrainConfig:
     sources = {"ijepa": [image], "joint": [video, image]}.get(kind, [video])
     values = {
         "run_dir": "unused",
-        "data": {"sources": sources, "frames_per_clip": 8, "stride": 1, "resolution": 32, "batch_size": 4, "workers": 0},
+        "data": {
+            "sources": sources,
+            "frames_per_clip": 8,
+            "stride": 1,
+            "resolution": 32,
+            "batch_size": 4,
+            "workers": 0,
+        },
         "model": {"size": "nano", "patch": 8},
         "predictor": {"width": 48, "depth": 2, "heads": 4},
         "masks": {

@@ -53,8 +53,12 @@ def config_file(run_config: Build, tmp_path: Path) -> Path:  # noqa: F811
     return path
 
 
-def test_pretrain_prints_one_json_line_and_logs_to_stderr(jepa: Run, config_file: Path, tmp_path: Path) -> None:
-    done = jepa("pretrain", config_file, "--set", "optim.steps=4", "--run-dir", tmp_path / "elsewhere", "--json")
+def test_pretrain_prints_one_json_line_and_logs_to_stderr(
+    jepa: Run, config_file: Path, tmp_path: Path
+) -> None:
+    done = jepa(
+        "pretrain", config_file, "--set", "optim.steps=4", "--run-dir", tmp_path / "elsewhere", "--json"
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["status"], result["step"], result["run_dir"]) == ("done", 4, str(tmp_path / "elsewhere"))
@@ -72,7 +76,9 @@ def test_a_wrong_config_ends_with_2_and_every_mistake(jepa: Run, config_file: Pa
     assert "Traceback" not in done.stderr
 
 
-def test_a_failed_run_ends_with_1_and_wrong_usage_with_2(jepa: Run, config_file: Path, tmp_path: Path) -> None:
+def test_a_failed_run_ends_with_1_and_wrong_usage_with_2(
+    jepa: Run, config_file: Path, tmp_path: Path
+) -> None:
     missing = jepa("pretrain", config_file, "--set", f"data.sources.0.path={tmp_path / 'none.csv'}")
     assert missing.returncode == 1
     assert missing.stderr.startswith("error: ")
@@ -86,7 +92,15 @@ def test_check_names_each_thing_it_looked_at(jepa: Run, config_file: Path) -> No
     done = jepa("check", config_file, "--json")
     assert done.returncode == 0, done.stdout
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
-    assert list(findings) == ["packages", "torch and torchvision", "decoder", "device", "sources", "batch", "step"]
+    assert list(findings) == [
+        "packages",
+        "torch and torchvision",
+        "decoder",
+        "device",
+        "sources",
+        "batch",
+        "step",
+    ]
     assert not any(finding["failed"] for finding in findings.values())
     assert "(4, 3, 4, 16, 16)" in findings["batch"]["text"]
     assert "loss" in findings["step"]["text"]
@@ -109,12 +123,19 @@ def test_show_works_on_a_config_and_on_a_run(jepa: Run, config_file: Path, tmp_p
 
 
 def test_data_synth_and_inspect(jepa: Run, tmp_path: Path) -> None:
-    made = jepa("data", "synth", tmp_path / "set", "--train", 6, "--test", 3, "--frames", 8, "--size", 32, "--json")
+    made = jepa(
+        "data", "synth", tmp_path / "set", "--train", 6, "--test", 3, "--frames", 8, "--size", 32, "--json"
+    )
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["lists"] == [
-        "test-appearance.csv", "test-motion.csv", "train-appearance.csv", "train-motion.csv",
+        "test-appearance.csv",
+        "test-motion.csv",
+        "train-appearance.csv",
+        "train-motion.csv",
     ]
-    (tmp_path / "set" / "train" / "cut.mp4").write_bytes((tmp_path / "set" / "train" / "000000.mp4").read_bytes()[:300])
+    (tmp_path / "set" / "train" / "cut.mp4").write_bytes(
+        (tmp_path / "set" / "train" / "000000.mp4").read_bytes()[:300]
+    )
     seen = jepa("data", "inspect", tmp_path / "set" / "train", "--sheet", tmp_path / "sheet.png", "--json")
     assert seen.returncode == 0, seen.stderr
     summary = json.loads(seen.stdout)

@@ -12,7 +12,9 @@ def test_the_centre_of_the_clips_aspect_is_kept() -> None:
     clip = denormalise(preprocess(frames, 30))
     assert clip.shape == (2, 30, 30, 3)
     assert (clip == 200).all()
-    assert denormalise(preprocess(frames, (30, 50)))[:, :, 0].max() == 0  # the whole frame: its edges are there
+    assert (
+        denormalise(preprocess(frames, (30, 50)))[:, :, 0].max() == 0
+    )  # the whole frame: its edges are there
 
 
 def test_normalising_is_undone() -> None:

@@ -1,0 +1,1 @@
+"""Every knob, typed: YAML in, all errors out at once."""

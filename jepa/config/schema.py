@@ -19,9 +19,10 @@ class FileSource(Section):
     """Videos or images on disk."""
 
     kind: Literal["folder", "csv", "images"]
-    """folder: a tree of videos, `class/video.mp4` or flat. csv: `path,label[,start,end]` or `path label` lines. images: a tree of images."""
+    """folder: a tree of videos, `class/video.mp4` or flat. images: likewise for images.
+    csv: a list of `path,label[,start,end]` or `path label` lines."""
     path: str
-    """Folder or list file. Relative entries of a list resolve against the list's own folder; a relative `path` here against the working directory."""
+    """Folder or list file, relative to the working directory. Relative entries of a list start at the list's folder."""
     weight: float = Field(default=1.0, gt=0)
     """Share of this source among the sources of its kind of clip (video or image); weights need not sum to one."""
     split: str | None = None
@@ -82,7 +83,7 @@ class DataConfig(Section):
     frames_per_clip: Positive = 16
     """Frames of a video clip (T). Images always have T = 1."""
     fps: Annotated[float, Field(gt=0)] | None = None
-    """Frames per second of the clip; frames are repeated where the file has fewer. Give this or `stride` (V-JEPA 2: 4 fps)."""
+    """Frames per second of the clip; frames repeat where the file has fewer. Give this or `stride` (V-JEPA 2: 4)."""
     stride: Positive | None = None
     """Every how many-th frame of the file is taken. Give this or `fps` (V-JEPA: 4)."""
     clips_per_video: Positive = 1
@@ -94,7 +95,7 @@ class DataConfig(Section):
     short_side: Positive | None = None
     """Frames are shrunk to this short side right after decoding, before they are cached and augmented."""
     cache_mb: Annotated[int, Field(ge=0)] = 0
-    """Memory, per worker, for decoded (and shrunk) videos; 0 decodes every clip anew. With `workers: 0` there is one cache."""
+    """Memory, per worker, for decoded (and shrunk) videos; 0 decodes every clip anew."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentations of training clips."""
     batch_size: Positive = 32
@@ -111,9 +112,13 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
         if (self.fps is None) == (self.stride is None):
-            raise ValueError(f"give exactly one of fps and stride, got fps={self.fps} and stride={self.stride}")
+            raise ValueError(
+                f"give exactly one of fps and stride, got fps={self.fps} and stride={self.stride}"
+            )
         if self.batch_size % self.clips_per_video:
-            raise ValueError(f"clips_per_video {self.clips_per_video} must divide batch_size {self.batch_size}")
+            raise ValueError(
+                f"clips_per_video {self.clips_per_video} must divide batch_size {self.batch_size}"
+            )
         return self
 
     @property
@@ -177,7 +182,7 @@ class MultiBlockMask(Section):
     aspect: Range = (0.75, 1.5)
     """Range of the blocks' width over height."""
     truncate: Literal["uniform", "raster"] = "uniform"
-    """How samples are cut to equal counts. uniform: tokens dropped at random. raster: as published, late frames first."""
+    """How samples are cut to equal counts. uniform: random tokens go. raster: late frames go first, as published."""
 
 
 class TubeMask(Section):
@@ -408,7 +413,10 @@ class PretrainConfig(Section):
                 data.has_images and kind == "vjepa",
                 "objective vjepa trains on video alone; use joint for video and images, ijepa for images",
             ),
-            (data.has_video and kind == "ijepa", "objective ijepa trains on images alone; use joint or vjepa"),
+            (
+                data.has_video and kind == "ijepa",
+                "objective ijepa trains on images alone; use joint or vjepa",
+            ),
             (
                 kind in ("ijepa", "joint") and any(mask.kind != "image_blocks" for mask in self.masks.image),
                 f"objective {kind} needs masks.image of kind image_blocks",

@@ -1,4 +1,4 @@
-"""Synthetic videos with two independent labels, so that a demo can measure what an encoder learned without a data set."""
+"""Synthetic videos with two independent labels, to measure what an encoder learned without a data set."""
 
 import csv
 from collections.abc import Iterable
@@ -25,8 +25,8 @@ SPEED = (0.05, 0.07)  # frame widths per frame
 RADIUS = (0.22, 0.27)  # frame widths
 PERIOD = 0.8  # of the texture, in radii
 WAVES = 4  # of the background, at most, across a frame
-BRIGHT, DARK = (1.0, 0.9, 0.5), (0.45, 0.05, 0.1)  # the two colours of a shape
-SKY, SEA = (0.26, 0.44, 0.6), (0.19, 0.36, 0.5)  # the two colours of the background
+BRIGHT, DARK = np.array([[1.0, 0.9, 0.5], [0.45, 0.05, 0.1]], np.float32)  # the two colours of the shape
+SKY, SEA = np.array([[0.26, 0.44, 0.6], [0.19, 0.36, 0.5]], np.float32)  # the two colours of the background
 SPLIT_SEED_STRIDE = 1_000_003  # keeps the seeds of the test videos apart from those of the training videos
 
 
@@ -45,8 +45,8 @@ class SyntheticClip:
 def labels(index: int, *, seed: int) -> tuple[int, int]:
     """Return (appearance, motion) of clip `index`.
 
-    Each block of 64 consecutive clips holds every pair of labels once, in an order drawn from the seed: both labels
-    are balanced and neither says anything about the other.
+    Each block of 64 consecutive clips holds every pair of labels once, in an order drawn from the seed: both
+    labels are balanced and neither says anything about the other.
     """
     pairs = len(APPEARANCES) * len(MOTIONS)
     block, place = divmod(index, pairs)
@@ -60,8 +60,8 @@ def render(index: int, *, seed: int, frames: int, size: int) -> SyntheticClip:
     The frame is a torus: what leaves on one side comes back on the other. The shape starts at a place drawn
     uniformly on it, and a uniform place moved by any vector is uniform again, so at every single frame the
     place and the size have the same distribution for all motions: only a comparison of frames tells the
-    motion. The speed and the size vary from clip to clip and say nothing about either label. The background is
-    drawn anew for each frame: it cannot be predicted, so there is nothing in it to learn.
+    motion. The speed and the size vary from clip to clip and say nothing about either label. The background
+    is drawn anew for each frame: it cannot be predicted, so there is nothing in it to learn.
 
     `size` is the side of the square frame in pixels. The result depends on the arguments alone.
     """
@@ -70,19 +70,19 @@ def render(index: int, *, seed: int, frames: int, size: int) -> SyntheticClip:
     background = _background(rng, frames=frames, size=size)  # (T, H, W, 3)
     shape, texture = divmod(appearance, len(TEXTURES))
     angle = motion * np.pi / 4
-    velocity = rng.uniform(*SPEED) * size * np.array([np.cos(angle), np.sin(angle)])  # y points down, as on a screen
+    velocity = rng.uniform(*SPEED) * size * np.array([np.cos(angle), np.sin(angle)])  # y points down
     radius = rng.uniform(*RADIUS) * size
     x, y = _body_coordinates(rng.uniform(0, size, 2), velocity, frames=frames, size=size)
     cover = _outline(SHAPES[shape], x, y, radius=radius)[..., None]  # (T, H, W, 1)
     share = _pattern(TEXTURES[texture], x, y, period=PERIOD * radius)[..., None]  # (T, H, W, 1)
-    surface = share * np.float32(BRIGHT) + (1 - share) * np.float32(DARK)  # (T, H, W, 3)
+    surface = share * BRIGHT + (1 - share) * DARK  # (T, H, W, 3)
     image = background + cover * (surface - background)
     pixels = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)  # (T, H, W, 3)
     return SyntheticClip(frames=pixels, appearance=appearance, motion=motion)
 
 
 def _body_coordinates(start: Doubles, velocity: Doubles, *, frames: int, size: int) -> tuple[Floats, Floats]:
-    """Return x and y of every pixel relative to the centre of a shape, each broadcastable to (T, H, W), in pixels."""
+    """Return x (T, 1, W) and y (T, H, 1) of every pixel, in pixels from the centre of the shape."""
     times = np.arange(frames)[:, None]
     centres = start + velocity * times  # (T, 2)
     offsets = np.arange(size)[None, :, None] - centres[:, None, :]  # (T, size, 2)
@@ -104,7 +104,8 @@ def _outline(shape: str, u: Floats, v: Floats, *, radius: float) -> Floats:
             if shape == "disc"
             else np.minimum(1.1 * radius - distance, distance - 0.5 * radius)
         )
-    return np.clip(inside + 0.5, 0, 1)
+    covered: Floats = np.clip(inside + 0.5, 0, 1)
+    return covered
 
 
 def _pattern(texture: str, u: Floats, v: Floats, *, period: float) -> Floats:
@@ -112,7 +113,8 @@ def _pattern(texture: str, u: Floats, v: Floats, *, period: float) -> Floats:
     wave = np.sin(u * np.float32(2 * np.pi / period))
     if texture == "checks":
         wave = wave * np.sin(v * np.float32(2 * np.pi / period)) * 1.5
-    return np.clip(0.5 + wave, 0, 1)
+    bright: Floats = np.clip(0.5 + wave, 0, 1)
+    return bright
 
 
 def _background(rng: np.random.Generator, *, frames: int, size: int) -> Floats:
@@ -124,14 +126,15 @@ def _background(rng: np.random.Generator, *, frames: int, size: int) -> Floats:
     rows = np.concatenate([np.sin(down), np.cos(down)], axis=1).astype(np.float32)  # (T, 16, H)
     columns = np.concatenate([np.cos(across), np.sin(across)], axis=1).astype(np.float32)  # (T, 16, W)
     share = (0.5 + rows.transpose(0, 2, 1) @ columns / 10)[..., None]  # (T, H, W, 1)
-    mixed: Floats = share * np.float32(SKY) + (1 - share) * np.float32(SEA)  # (T, H, W, 3)
+    mixed: Floats = share * SKY + (1 - share) * SEA  # (T, H, W, 3)
     return mixed
 
 
 def write_videos(directory: Path, *, count: int, seed: int, frames: int, size: int, fps: int) -> Path:
-    """Write clips 0 to `count` - 1 as H.264 mp4 files, with `motion.csv` and `appearance.csv`; return `motion.csv`.
+    """Write clips 0 to `count` - 1 as H.264 mp4 files and their labels as CSV files; return `motion.csv`.
 
-    Each line of a CSV is `path,label`: the path is relative to the CSV, the label is a class name.
+    `appearance.csv` lies beside it. Each line of a CSV is `path,label`: the path is relative to the CSV,
+    the label is a class name.
     """
     if count < 1 or frames < 2 or size < 16 or size % 2:
         raise JepaError(
@@ -152,9 +155,9 @@ def write_videos(directory: Path, *, count: int, seed: int, frames: int, size: i
 def write_dataset(
     directory: Path, *, train: int, test: int, seed: int, frames: int = 16, size: int = 64, fps: int = 8
 ) -> Path:
-    """Write `train/` and `test/` videos and, beside them, `{train,test}-{motion,appearance}.csv`; return `directory`.
+    """Write videos to `train/` and `test/`, and beside them `{train,test}-{motion,appearance}.csv`.
 
-    Test videos are rendered from another seed, so no clip is in both splits.
+    Returns `directory`. Test videos are rendered from another seed, so no clip is in both splits.
     """
     for split, count, split_seed in (("train", train, seed), ("test", test, seed + SPLIT_SEED_STRIDE)):
         write_videos(directory / split, count=count, seed=split_seed, frames=frames, size=size, fps=fps)
@@ -166,14 +169,14 @@ def write_dataset(
 
 
 def write_mp4(path: Path, frames: NDArray[np.uint8], *, fps: int) -> None:
-    """Write (T, H, W, 3) RGB frames as H.264, nearly lossless apart from the halved colour resolution of yuv420p."""
+    """Write (T, H, W, 3) RGB frames as H.264, nearly lossless but for the coarser colours of yuv420p."""
     import av  # only writing needs it
 
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        # A key frame every 8 frames: a clip is decoded from near its start. One thread: small frames gain nothing.
+        # A key frame every 8 frames: decoding starts near any clip. One thread: small frames gain nothing.
         stream.options = {"crf": "14", "preset": "ultrafast", "g": "8", "threads": "1"}
         for image in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))

@@ -28,7 +28,9 @@ def sample_masks(
 ) -> tuple[Masks, ...]:
     """Draw the masks of every pattern that ``config`` gives for this kind of clip, in its order."""
     patterns = config.image if image else config.video
-    return tuple(masks for pattern in patterns for masks in MASKS[pattern.kind](pattern, grid, batch, generator))
+    return tuple(
+        masks for pattern in patterns for masks in MASKS[pattern.kind](pattern, grid, batch, generator)
+    )
 
 
 __all__ = ["MASKS", "sample_masks"]

@@ -25,7 +25,9 @@ def place_block(frame: Tensor, rows: int, columns: int, generator: torch.Generat
     frame[top : top + rows, left : left + columns] = True
 
 
-def multiblock(config: MultiBlockMask, grid: Grid, batch: int, generator: torch.Generator) -> tuple[Masks, ...]:
+def multiblock(
+    config: MultiBlockMask, grid: Grid, batch: int, generator: torch.Generator
+) -> tuple[Masks, ...]:
     """Hide a union of spatial blocks through the whole clip (V-JEPA, section 3.2 and appendix).
 
     All blocks of a batch have one shape, drawn anew for every batch, as published. Their union differs
@@ -36,7 +38,10 @@ def multiblock(config: MultiBlockMask, grid: Grid, batch: int, generator: torch.
     area = config.scale * grid.height * grid.width
     rows, columns = block_shape(area, uniform(config.aspect, generator), grid.height, grid.width)
     if rows == grid.height and columns == grid.width:
-        rows, columns = max(1, rows - 1), max(1, columns - 1)  # a block as large as the frame leaves no context
+        rows, columns = (
+            max(1, rows - 1),
+            max(1, columns - 1),
+        )  # a block as large as the frame leaves no context
     hidden = torch.zeros(batch, grid.height, grid.width, dtype=torch.bool)
     for sample in hidden:
         for _ in range(config.blocks):
@@ -49,7 +54,9 @@ def multiblock(config: MultiBlockMask, grid: Grid, batch: int, generator: torch.
     return (Masks(context=cut(~hidden, generator), target=cut(hidden, generator)),)
 
 
-def image_blocks(config: ImageBlocksMask, grid: Grid, batch: int, generator: torch.Generator) -> tuple[Masks, ...]:
+def image_blocks(
+    config: ImageBlocksMask, grid: Grid, batch: int, generator: torch.Generator
+) -> tuple[Masks, ...]:
     """Draw several target blocks and one context block without them (I-JEPA, section 3).
 
     One Masks per target block; all share the same ``context`` tensor, so the context is encoded once.
@@ -69,6 +76,8 @@ def image_blocks(config: ImageBlocksMask, grid: Grid, batch: int, generator: tor
     empty = ~free.flatten(1).any(1)
     free[empty] = ~targets.any(0)[empty]  # on tiny grids the targets may cover the context block
     if not free.flatten(1).any(1).all():
-        raise ValueError(f"{config.targets} target blocks of {rows} x {columns} cover the whole {tuple(grid)} grid")
+        raise ValueError(
+            f"{config.targets} target blocks of {rows} x {columns} cover the whole {tuple(grid)} grid"
+        )
     context = cut_uniform(free.flatten(1), generator)
     return tuple(Masks(context=context, target=complement(~target.flatten(1))) for target in targets)

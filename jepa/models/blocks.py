@@ -23,7 +23,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, table: Rotary | None) -> Tensor:
         """Mix tokens: (B, N, D) -> (B, N, D)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, h, N, D / h)
+        q, k, v = (
+            self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # each (B, h, N, D / h)
         if table is not None:
             q, k = rotate(q, table), rotate(k, table)
         mixed = F.scaled_dot_product_attention(q, k, v)
@@ -72,7 +74,14 @@ class Blocks(nn.ModuleList):
     """A stack of blocks that shares one rotary table and may recompute its activations."""
 
     def __init__(
-        self, width: int, depth: int, heads: int, *, mlp_ratio: float = 4.0, drop_path: float = 0.0, recompute: bool = False
+        self,
+        width: int,
+        depth: int,
+        heads: int,
+        *,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+        recompute: bool = False,
     ) -> None:
         rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
         super().__init__(Block(width, heads, mlp_ratio, rate) for rate in rates)

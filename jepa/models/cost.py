@@ -43,4 +43,6 @@ class Parameters:
 def count_parameters(module: nn.Module) -> Parameters:
     """Count trained and frozen parameters."""
     sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
-    return Parameters(sum(n for n, trained in sizes if trained), sum(n for n, trained in sizes if not trained))
+    return Parameters(
+        sum(n for n, trained in sizes if trained), sum(n for n, trained in sizes if not trained)
+    )

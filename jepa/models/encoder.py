@@ -40,15 +40,18 @@ def token_grid(shape: torch.Size | tuple[int, ...], *, patch: int, tubelet: int)
 class Encoder(nn.Module):
     """Vision transformer over tubelets of video, or patches of images (V-JEPA, section 3; ViT, arXiv:2010.11929)."""
 
-    def __init__(self, config: ModelConfig, *, video: bool = True, image: bool = False, resolution: Resolution = 224) -> None:
+    def __init__(
+        self, config: ModelConfig, *, video: bool = True, image: bool = False, resolution: Resolution = 224
+    ) -> None:
         """Build with fresh weights; ``resolution`` (pixels) is only what ``preprocess`` resizes to by default."""
         super().__init__()
         self.resolution = resolution
         shape = size(config.size)
         self.dim, self.heads = shape.width, shape.heads
         self.patch, self.tubelet, self.positions = config.patch, config.tubelet, config.positions
+        cube = (self.tubelet, self.patch, self.patch)
         # An embedding that no batch uses would never learn, so only what the data needs is built.
-        self.patch_embed = nn.Conv3d(3, self.dim, *[(self.tubelet, self.patch, self.patch)] * 2) if video else None
+        self.patch_embed = nn.Conv3d(3, self.dim, cube, cube) if video else None
         self.patch_embed_image = nn.Conv2d(3, self.dim, self.patch, self.patch) if image else None
         self.blocks = Blocks(
             self.dim,
@@ -86,7 +89,7 @@ class Encoder(nn.Module):
         return pool_tokens(self(clip), self.grid(clip.shape), pool)
 
     def preprocess(self, frames: Tensor | np.ndarray | Sequence[Tensor | np.ndarray]) -> Tensor:
-        """Turn uint8 frames (T, H, W, 3) of any size, or a list of such, into a clip: (B, 3, T, H', W') on the encoder's device.
+        """Turn uint8 frames (T, H, W, 3) of any size, or a list of such, into a clip: (B, 3, T, H', W').
 
         Largest centred part of the clip's aspect, resized to ``resolution``, ImageNet mean and sd: as in the probes.
         """
@@ -101,5 +104,3 @@ class Encoder(nn.Module):
         if self.patch_embed is None:
             raise ValueError(f"this encoder was trained on images alone: T must be 1, got {clip.shape[2]}")
         return self.patch_embed(clip).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
-
-

@@ -16,5 +16,5 @@ def pool_tokens(tokens: Tensor, grid: Grid, how: str) -> Tensor:
     if how == "mean":
         return tokens.mean(1)
     if how == "time":
-        return tokens.unflatten(1, (grid.time, -1)).mean(2).flatten(1)
+        return tokens.reshape(len(tokens), grid.time, -1, tokens.shape[-1]).mean(2).flatten(1)
     raise ValueError(f"pool must be one of {', '.join(POOLINGS)}, got {how!r}")

@@ -47,7 +47,7 @@ def rotate(x: Tensor, table: Rotary) -> Tensor:
     """Rotate neighbouring channel pairs of queries or keys, (B, h, N, head width), by their token's angles."""
     cos, sin = (t.to(x.dtype) if t.ndim == 2 else t.to(x.dtype).unsqueeze(1) for t in table)
     turned, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
-    pairs = turned.unflatten(-1, (-1, 2))
+    pairs = turned.reshape(*turned.shape[:-1], -1, 2)
     across = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
     return torch.cat((turned * cos + across * sin, rest), dim=-1)
 

@@ -12,7 +12,9 @@ from jepa.types import Grid, Masks
 class Predictor(nn.Module):
     """Narrow ViT that fills in features of hidden tokens (V-JEPA, section 3.1; I-JEPA, section 3)."""
 
-    def __init__(self, config: PredictorConfig, *, dim: int, patterns: int, positions: str = "rotary") -> None:
+    def __init__(
+        self, config: PredictorConfig, *, dim: int, patterns: int, positions: str = "rotary"
+    ) -> None:
         """Build for encoder width ``dim`` and ``patterns`` mask patterns, each with a mask token of its own."""
         super().__init__()
         self.heads, self.positions = config.heads, positions

@@ -29,12 +29,18 @@ def load_encoder(
     prefix = "target_encoder." if weights == "target" else "encoder."
     if not any(name.startswith(prefix) for name in state["objective"]):
         prefix = "encoder."
-    found = {name.removeprefix(prefix): value for name, value in state["objective"].items() if name.startswith(prefix)}
+    found = {
+        name.removeprefix(prefix): value
+        for name, value in state["objective"].items()
+        if name.startswith(prefix)
+    }
     encoder = build_encoder(config)
     try:
         encoder.load_state_dict(found)
     except RuntimeError as error:
-        raise CheckpointError(f"{source} does not hold the encoder that its config describes: {error}") from error
+        raise CheckpointError(
+            f"{source} does not hold the encoder that its config describes: {error}"
+        ) from error
     return encoder.requires_grad_(False).eval().to(resolve_device(device))
 
 
@@ -44,5 +50,7 @@ def _file(source: Path) -> Path:
         return source
     found = list_checkpoints(source)
     if not found:
-        raise CheckpointError(f"{source} holds no checkpoint; give a run directory of `jepa pretrain` or a .pt file")
+        raise CheckpointError(
+            f"{source} holds no checkpoint; give a run directory of `jepa pretrain` or a .pt file"
+        )
     return found[-1][1]

@@ -5,38 +5,21 @@ Adding an objective: a config class in ``jepa.config.schema``, a file here whose
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
-
-from torch import Tensor, nn
+from typing import Any
 
 from jepa.config.schema import PretrainConfig
 from jepa.models.encoder import Encoder
 from jepa.models.predictor import Predictor
 from jepa.models.zoo import build_encoder
+from jepa.objectives.base import Objective
 from jepa.objectives.ijepa import IJEPA
 from jepa.objectives.joint import Joint
 from jepa.objectives.lejepa import LeJEPA
 from jepa.objectives.vjepa import VJEPA
-from jepa.types import Batch
 
+__all__ = ["OBJECTIVES", "Objective", "build"]
 
-class Objective(Protocol):
-    """What the training loop needs of an objective, which is an ``nn.Module`` too."""
-
-    encoder: Encoder
-    target_encoder: Encoder  # what is frozen, probed and exported
-    predictor: Predictor
-
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``loss`` and health signals."""
-        ...
-
-    def update_target(self, momentum: float) -> None:
-        """Follow the encoder after a step."""
-        ...
-
-
-OBJECTIVES: dict[str, Callable[[Any, Encoder, Predictor], nn.Module]] = {
+OBJECTIVES: dict[str, Callable[[Any, Encoder, Predictor], Objective]] = {
     "vjepa": lambda c, encoder, predictor: VJEPA(encoder, predictor, loss=c.loss),
     "ijepa": lambda c, encoder, predictor: IJEPA(encoder, predictor, loss=c.loss),
     "joint": lambda c, encoder, predictor: Joint(
@@ -48,11 +31,13 @@ OBJECTIVES: dict[str, Callable[[Any, Encoder, Predictor], nn.Module]] = {
 }
 
 
-def build(config: PretrainConfig) -> nn.Module:
+def build(config: PretrainConfig) -> Objective:
     """Build the objective that ``config`` describes."""
     encoder = build_encoder(config)
     # I-JEPA's target blocks share one mask token; every other pattern has its own.
     image_patterns = 1 if config.objective.kind in ("ijepa", "joint") else len(config.masks.image)
     patterns = len(config.masks.video) * config.data.has_video + image_patterns * config.data.has_images
-    predictor = Predictor(config.predictor, dim=encoder.dim, patterns=patterns, positions=config.model.positions)
+    predictor = Predictor(
+        config.predictor, dim=encoder.dim, patterns=patterns, positions=config.model.positions
+    )
     return OBJECTIVES[config.objective.kind](config.objective, encoder, predictor)

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from jepa.models.encoder import Encoder
 from jepa.models.predictor import Predictor
+from jepa.objectives.base import Objective
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -19,13 +20,17 @@ DISTANCES: dict[str, Distance] = {
 }
 
 
-class EmaObjective(nn.Module):
+class EmaObjective(Objective):
     """Encoder, EMA target encoder and predictor; a subclass says what is minimised."""
 
     def __init__(self, encoder: Encoder, predictor: Predictor) -> None:
-        super().__init__()
-        self.encoder, self.predictor = encoder, predictor
+        super().__init__(encoder, predictor)
         self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)
+
+    @property
+    def probed(self) -> Encoder:
+        """The target encoder, as the papers probe it."""
+        return self.target_encoder
 
     def train(self, mode: bool = True) -> "EmaObjective":
         """Switch to training; the target encoder never drops a path."""
@@ -42,10 +47,5 @@ class EmaObjective(nn.Module):
     @torch.no_grad()
     def update_target(self, momentum: float) -> None:
         """Move the target encoder: target = momentum * target + (1 - momentum) * encoder."""
-        slow, fast = list(self.target_encoder.parameters()), list(self.encoder.parameters())
-        torch._foreach_lerp_(slow, fast, 1 - momentum)
-
-
-def spread(tokens: Tensor) -> Tensor:
-    """Return the standard deviation over samples and places, averaged over channels; near 0 means collapse."""
-    return tokens.detach().flatten(0, -2).float().std(dim=0).mean()
+        slow: list[Tensor] = list(self.target_encoder.parameters())
+        torch._foreach_lerp_(slow, list[Tensor](self.encoder.parameters()), 1 - momentum)

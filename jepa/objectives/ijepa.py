@@ -5,11 +5,14 @@ from torch import Tensor
 
 from jepa.models.encoder import Encoder, take
 from jepa.models.predictor import Predictor
-from jepa.objectives.ema import DISTANCES, Distance, EmaObjective, spread
+from jepa.objectives.base import spread
+from jepa.objectives.ema import DISTANCES, Distance, EmaObjective
 from jepa.types import Batch
 
 
-def predict_blocks(parts: EmaObjective, batch: Batch, distance: Distance, mask_token: int) -> dict[str, Tensor]:
+def predict_blocks(
+    parts: EmaObjective, batch: Batch, distance: Distance, mask_token: int
+) -> dict[str, Tensor]:
     """Return losses and health signals of one batch: the context is encoded once, each block predicted alone."""
     grid = parts.encoder.grid(batch.clip.shape)
     targets = parts.targets(batch.clip)  # (B, N, D)

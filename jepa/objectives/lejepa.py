@@ -2,11 +2,11 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from jepa.models.encoder import Encoder, take
 from jepa.models.predictor import Predictor
-from jepa.objectives.ema import spread
+from jepa.objectives.base import Objective, spread
 from jepa.types import Batch
 
 KNOTS = 9  # on [0, 5]; the integrand is even, so these are the paper's 17 knots on [-5, 5]
@@ -27,19 +27,15 @@ def sigreg(features: Tensor, projections: int) -> Tensor:
     return 2 * len(features) * torch.trapezoid(error * normal, t).mean()
 
 
-class LeJEPA(nn.Module):
+class LeJEPA(Objective):
     """Masked latent prediction towards the encoder's own features, kept from collapsing by SIGReg."""
 
-    def __init__(self, encoder: Encoder, predictor: Predictor, *, sigreg_weight: float, projections: int) -> None:
+    def __init__(
+        self, encoder: Encoder, predictor: Predictor, *, sigreg_weight: float, projections: int
+    ) -> None:
         """``sigreg_weight`` is LeJEPA's lambda in [0, 1], ``projections`` the random directions per step."""
-        super().__init__()
-        self.encoder, self.predictor = encoder, predictor
+        super().__init__(encoder, predictor)
         self.sigreg_weight, self.projections = sigreg_weight, projections
-
-    @property
-    def target_encoder(self) -> Encoder:
-        """The encoder itself: there is no second one."""
-        return self.encoder
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return losses and health signals of one batch; only ``loss`` carries a gradient."""
@@ -59,6 +55,3 @@ class LeJEPA(nn.Module):
             "target_std": spread(targets),
             "prediction_std": torch.stack(spreads).mean(),
         }
-
-    def update_target(self, momentum: float) -> None:
-        """Do nothing: the target is the encoder."""

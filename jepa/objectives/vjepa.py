@@ -5,7 +5,8 @@ from torch import Tensor
 
 from jepa.models.encoder import Encoder, take
 from jepa.models.predictor import Predictor
-from jepa.objectives.ema import DISTANCES, Distance, EmaObjective, spread
+from jepa.objectives.base import spread
+from jepa.objectives.ema import DISTANCES, Distance, EmaObjective
 from jepa.types import Batch
 
 

@@ -47,7 +47,11 @@ def environment() -> list[Finding]:
     """Look at packages, the torch-torchvision pair, decoders and devices."""
     found = versions()
     missing = [name for name in REQUIRED if name not in found]
-    packages = f"missing: {', '.join(missing)}; run: pip install jepa" if missing else ", ".join(f"{k} {v}" for k, v in found.items())
+    packages = (
+        f"missing: {', '.join(missing)}; run: pip install jepa"
+        if missing
+        else ", ".join(f"{k} {v}" for k, v in found.items())
+    )
     vision = torchvision_problem()
     return [
         Finding("packages", bool(missing), packages),
@@ -78,7 +82,10 @@ def attempt(name: str, look: Callable[[], str]) -> Finding:
 
 def describe_sources(config: PretrainConfig) -> str:
     """Open all sources, those of the probes too."""
-    opened = [*open_sources(config.data.sources), *open_sources([s for p in config.probes for s in (p.train, p.test)])]
+    opened = [
+        *open_sources(config.data.sources),
+        *open_sources([s for p in config.probes for s in (p.train, p.test)]),
+    ]
     return "; ".join(f"{source.name}: {source.files} {source.modality} files" for source in opened)
 
 
@@ -86,11 +93,17 @@ def decode_batch(config: PretrainConfig, into: list[Batch]) -> str:
     """Decode the first batch in this process."""
     start = time.monotonic()
     data = config.data.model_copy(update={"workers": 0})
-    stream = train_stream(data, seed=config.seed, start_step=0, steps=1, sample_masks=partial(masks_for, config))
+    stream = train_stream(
+        data, seed=config.seed, start_step=0, steps=1, sample_masks=partial(masks_for, config)
+    )
     batch = next(stream)
     into.append(batch)
     tokens = ", ".join(f"{m.context.shape[1]} context + {m.target.shape[1]} target" for m in batch.masks)
-    skipped = f"; skipped {len(batch.bad)} bad files, the first {batch.bad[0].path}: {batch.bad[0].reason}" if batch.bad else ""
+    skipped = (
+        f"; skipped {len(batch.bad)} bad files, the first {batch.bad[0].path}: {batch.bad[0].reason}"
+        if batch.bad
+        else ""
+    )
     return f"clips {tuple(batch.clip.shape)} in {time.monotonic() - start:.2f} s; tokens {tokens}{skipped}"
 
 

@@ -11,12 +11,19 @@ from jepa.data.synthetic import write_dataset
 from jepa.errors import DataError
 
 
-def synth(directory: Path, *, train: int, test: int, frames: int, size: int, fps: int, seed: int) -> dict[str, Any]:
+def synth(
+    directory: Path, *, train: int, test: int, frames: int, size: int, fps: int, seed: int
+) -> dict[str, Any]:
     """Write a training and a held-out set with lists of both labels; refuses a folder that is not empty."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise DataError(f"{directory} is not an empty folder; give a new one")
     write_dataset(directory, train=train, test=test, seed=seed, frames=frames, size=size, fps=fps)
-    return {"directory": str(directory), "train": train, "test": test, "lists": sorted(p.name for p in directory.glob("*.csv"))}
+    return {
+        "directory": str(directory),
+        "train": train,
+        "test": test,
+        "lists": sorted(p.name for p in directory.glob("*.csv")),
+    }
 
 
 def inspect(source: str, sheet: Path) -> dict[str, Any]:

@@ -14,7 +14,10 @@ def demo_config(directory: Path, *, seed: int = 0, overrides: Sequence[str] = ()
     """Return the packaged recipe with its files under ``directory``; ``overrides`` come last."""
     recipe = load_config(RECIPE)
     places = [f"run_dir={directory / f'run-seed{seed}'}", f"seed={seed}"]
-    places += [f"data.sources.{i}.path={directory / 'videos' / Path(s.path).name}" for i, s in enumerate(recipe.data.sources)]
+    places += [
+        f"data.sources.{i}.path={directory / 'videos' / Path(s.path).name}"
+        for i, s in enumerate(recipe.data.sources)
+    ]
     for i, task in enumerate(recipe.probes):
         for split in ("train", "test"):
             name = Path(getattr(task, split).path).name

@@ -12,7 +12,6 @@ from jepa.config.schema import PretrainConfig
 from jepa.data.evaluation import labelled_clips
 from jepa.data.inspect import contact_sheet
 from jepa.data.sources import Source
-from jepa.models.encoder import Encoder
 from jepa.preprocess import denormalise
 from jepa.probes.health import collapse_warning
 from jepa.probes.maps import draw_maps, pca_maps
@@ -32,7 +31,7 @@ def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Pro
     """Measure what the run learned and write it down; return the contents of summary.json."""
     config = state.config
     state.objective.eval()
-    encoder: Encoder = state.objective.target_encoder  # type: ignore[assignment]
+    encoder = state.objective.probed
     metrics = read_metrics(run.metrics)
     if config.probes:
         progress.note("probing the frozen encoder")

@@ -31,21 +31,21 @@ class Health:
     @torch.no_grad()
     def rank(self, batch: Batch) -> float:
         """Return RankMe of the target encoder's tokens on ``batch``, between 1 (collapse) and the width."""
-        tokens = self.state.objective.target_encoder(batch.clip.to(self.state.device))  # type: ignore[operator]
+        tokens = self.state.objective.probed(batch.clip.to(self.state.device))
         return float(effective_rank(tokens.flatten(0, 1).float()))
 
     def knn(self) -> float:
         """Return leave-one-out k-NN accuracy on the train source of the first probe."""
         config = self.state.config
         task = config.probes[0]
-        encoder = self.state.objective.target_encoder
+        encoder = self.state.objective.probed
         batches = labelled_clips(open_source(task.train), config.data)
         features = extract(encoder, batches, poolings=(task.pooling,), device=self.state.device)[task.pooling]
         return knn_accuracy(features.values, features.labels)
 
     def warning(self, line: dict[str, float]) -> str | None:
         """Return a plain warning when ``line`` shows collapse, once per run."""
-        text = collapse_warning(line, width=self.state.objective.encoder.dim)  # type: ignore[union-attr, arg-type]
+        text = collapse_warning(line, width=self.state.objective.encoder.dim)
         if text is None or self._warned:
             return None
         self._warned = True

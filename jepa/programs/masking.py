@@ -16,7 +16,9 @@ def clip_grid(config: PretrainConfig, modality: Modality) -> Grid:
     return token_grid((1, 3, frames, *data.height_width), patch=model.patch, tubelet=tubelet)
 
 
-def masks_for(config: PretrainConfig, modality: Modality, batch: int, generator: torch.Generator) -> tuple[Masks, ...]:
+def masks_for(
+    config: PretrainConfig, modality: Modality, batch: int, generator: torch.Generator
+) -> tuple[Masks, ...]:
     """Draw the masks of a batch of clips of one modality."""
     grid = clip_grid(config, modality)
     return sample_masks(config.masks, grid, batch, image=modality == "image", generator=generator)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jepa.config.load import dump
 from jepa.config.schema import PretrainConfig
@@ -16,6 +16,7 @@ from jepa.data.bad_files import BadFiles
 from jepa.data.loader import train_stream
 from jepa.data.sources import Source, open_sources
 from jepa.errors import CheckpointError
+from jepa.objectives import Objective
 from jepa.programs.finish import finish
 from jepa.programs.health import Health
 from jepa.programs.masking import masks_for
@@ -41,11 +42,10 @@ class PretrainResult:
     """The contents of summary.json; empty when interrupted."""
 
 
-def pretrain(config: PretrainConfig, *, objective: nn.Module | None = None) -> PretrainResult:
+def pretrain(config: PretrainConfig, *, objective: Objective | None = None) -> PretrainResult:
     """Train, probe and report; continue when ``config.run_dir`` holds an unfinished run.
 
-    ``objective`` replaces the one that the config names, for methods of your own: a module with ``encoder``,
-    ``target_encoder``, ``predictor`` and ``forward(batch) -> {"loss": ...}``.
+    ``objective`` replaces the one that the config names, for methods of your own.
     Raises ConfigError, DataError, CheckpointError or RunError; SIGTERM and Ctrl-C end with a checkpoint.
     """
     if config.threads is not None:
@@ -62,7 +62,9 @@ def pretrain(config: PretrainConfig, *, objective: nn.Module | None = None) -> P
             progress.note(f"continuing {run.root} at step {state.step}")
         train(state, sources, run, progress, interrupts)
         if interrupts.requested:
-            progress.note(f"{interrupts.requested}: checkpoint of step {state.step} written; the same command goes on")
+            progress.note(
+                f"{interrupts.requested}: checkpoint of step {state.step} written; the same command goes on"
+            )
             return PretrainResult("interrupted", state.step, run.root, {})
         summary = finish(state, sources, run, progress)
     return PretrainResult("done", state.step, run.root, summary)
@@ -108,7 +110,9 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     ]
 
 
-def train(state: State, sources: tuple[Source, ...], run: RunDir, progress: Progress, interrupts: Interrupts) -> None:
+def train(
+    state: State, sources: tuple[Source, ...], run: RunDir, progress: Progress, interrupts: Interrupts
+) -> None:
     """Step until the end or a signal; log and write checkpoints on the way, and one at the end."""
     config = state.config
     files = sum(source.files for source in sources)
@@ -185,6 +189,10 @@ class Clock:
     def rates(self) -> dict[str, float]:
         """Return seconds, clips_per_s and data_wait (fraction of the time), and start over."""
         elapsed = max(time.monotonic() - self._start, 1e-9)
-        rates = {"seconds": elapsed, "clips_per_s": self._clips / elapsed, "data_wait": self._waited / elapsed}
+        rates = {
+            "seconds": elapsed,
+            "clips_per_s": self._clips / elapsed,
+            "data_wait": self._waited / elapsed,
+        }
         self._restart()
         return rates

@@ -50,8 +50,15 @@ class Shown:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything for JSON."""
-        rest = {name: getattr(self, name) for name in ("trained_parameters", "frozen_parameters", "weights_bytes", "finished_step")}
-        return {"config": self.config.model_dump(mode="json"), **rest, "steps": [asdict(step) for step in self.steps]}
+        rest = {
+            name: getattr(self, name)
+            for name in ("trained_parameters", "frozen_parameters", "weights_bytes", "finished_step")
+        }
+        return {
+            "config": self.config.model_dump(mode="json"),
+            **rest,
+            "steps": [asdict(step) for step in self.steps],
+        }
 
 
 def show(source: str, overrides: Sequence[str] = ()) -> Shown:
@@ -62,10 +69,8 @@ def show(source: str, overrides: Sequence[str] = ()) -> Shown:
     found = list_checkpoints(run) if is_run else []
     with torch.device("meta"):
         parameters = count_parameters(build(config))
-    modalities: list[Modality] = [
-        *(["video"] if config.data.has_video else []),
-        *(["image"] if config.data.has_images else []),
-    ]
+    there: dict[Modality, bool] = {"video": config.data.has_video, "image": config.data.has_images}
+    modalities = [modality for modality, is_there in there.items() if is_there]
     return Shown(
         config=config,
         trained_parameters=parameters.trained,
@@ -119,13 +124,16 @@ def render(shown: Shown) -> str:
     lines = [dump(shown.config).rstrip(), ""]
     if shown.finished_step is not None:
         lines.append(f"checkpoint      step {shown.finished_step:,} of {shown.config.optim.steps:,}")
-    lines.append(f"parameters      {shown.trained_parameters:,} trained, {shown.frozen_parameters:,} frozen (EMA target)")
+    lines.append(
+        f"parameters      {shown.trained_parameters:,} trained, {shown.frozen_parameters:,} frozen (EMA target)"
+    )
     lines.append(f"weights         {gib(shown.weights_bytes)} with gradients and optimizer")
     for step in shown.steps:
+        context, target = listed(step.context_tokens), listed(step.target_tokens)
         lines += [
-            f"{step.modality} clip      {step.tokens:,} tokens; context {listed(step.context_tokens)}; target {listed(step.target_tokens)}",
+            f"{step.modality} clip      {step.tokens:,} tokens; context {context}; target {target}",
             f"{step.modality} step      {step.flops:.3g} FLOPs at batch {shown.config.data.batch_size}",
-            f"{step.modality} memory    about {gib(step.activations_bytes)} of activations besides the weights (estimate)",
+            f"{step.modality} memory    about {gib(step.activations_bytes)} of activations (estimate)",
         ]
     return "\n".join(lines)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from jepa.config.schema import EmaConfig, PretrainConfig
 from jepa.errors import CheckpointError, NonFiniteError
-from jepa.objectives import build
+from jepa.objectives import Objective, build
 from jepa.runtime.device import autocast
 from jepa.runtime.optim import build_optimizer, set_rates
 from jepa.runtime.schedules import momentum
@@ -21,19 +21,21 @@ class State:
     """Everything that changes while training. All else is a function of the config and ``step``."""
 
     config: PretrainConfig
-    objective: nn.Module
+    objective: Objective
     optimizer: torch.optim.Optimizer
     device: torch.device
     step: int = 0
 
     @classmethod
-    def fresh(cls, config: PretrainConfig, device: torch.device, objective: nn.Module | None = None) -> "State":
+    def fresh(
+        cls, config: PretrainConfig, device: torch.device, objective: Objective | None = None
+    ) -> "State":
         """Build the state of step 0; weights are drawn from ``config.seed`` unless ``objective`` is given."""
         seed_everything(config.seed, "weights")
         objective = (build(config) if objective is None else objective).to(device).train()
         if config.compile:
-            for part in ("encoder", "target_encoder", "predictor"):
-                getattr(objective, part).compile()
+            for part in (objective.encoder, objective.predictor, objective.probed):
+                part.compile()
         return cls(config, objective, build_optimizer(objective, config.optim), device)
 
     def state_dict(self) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def train_step(state: State, batch: Batch) -> dict[str, Tensor | float]:
     extra = {}
     if isinstance(config.objective, EmaConfig):
         extra["momentum"] = momentum(state.step, config.objective, steps=config.optim.steps)
-        state.objective.update_target(extra["momentum"])  # type: ignore[operator]
+        state.objective.update_target(extra["momentum"])
     state.step += 1
     return {
         **signals,
@@ -86,7 +88,7 @@ def train_step(state: State, batch: Batch) -> dict[str, Tensor | float]:
 
 def mask_fractions(state: State, batch: Batch) -> dict[str, float]:
     """Return which fraction of all tokens is context and which is target, averaged over the patterns."""
-    tokens = state.objective.encoder.grid(batch.clip.shape).tokens * len(batch.masks)  # type: ignore[union-attr, operator]
+    tokens = state.objective.encoder.grid(batch.clip.shape).tokens * len(batch.masks)
     return {
         "context_fraction": sum(masks.context.shape[1] for masks in batch.masks) / tokens,
         "target_fraction": sum(masks.target.shape[1] for masks in batch.masks) / tokens,
@@ -122,7 +124,11 @@ def explain_non_finite(state: State, loss: Tensor, norm: Tensor, rate: float) ->
         for name, parameter in state.objective.named_parameters()
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
     ]
-    where = f"gradients of {', '.join(bad[:3])}{' and more' if len(bad) > 3 else ''}" if bad else "the loss itself"
+    where = (
+        f"gradients of {', '.join(bad[:3])}{' and more' if len(bad) > 3 else ''}"
+        if bad
+        else "the loss itself"
+    )
     return (
         f"step {state.step}: loss {float(loss):.4g}, gradient norm {float(norm):.4g}, learning rate {rate:.3g}; "
         f"not finite in {where}. No weight was changed. Look at the last lines of metrics.jsonl for a rising norm, "

@@ -1,0 +1,1 @@
+"""Device, checkpoints, schedules, optimizer, logging and seeding."""

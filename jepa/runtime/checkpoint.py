@@ -42,7 +42,8 @@ def save_checkpoint(run_dir: Path, state: dict[str, Any]) -> Path:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         part.unlink(missing_ok=True)
         raise CheckpointError(
-            f"cannot write {path}: {error}; earlier checkpoints are whole. Make room, then run the same command to go on"
+            f"cannot write {path}: {error}; earlier checkpoints are whole. "
+            "Make room, then run the same command to go on"
         ) from error
     return path
 
@@ -67,5 +68,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        raise CheckpointError(f"{path} has format {found!r}; this version reads format {FORMAT} of `jepa pretrain`")
+        raise CheckpointError(
+            f"{path} has format {found!r}; this version reads format {FORMAT} of `jepa pretrain`"
+        )
     return state

@@ -20,4 +20,4 @@ def resolve_device(name: str) -> torch.device:
 
 def autocast(device: torch.device, dtype: str) -> AbstractContextManager[None]:
     """Run the forward pass in ``dtype`` (float32 or bfloat16); weights stay float32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16")  # type: ignore[return-value]
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16")

@@ -4,7 +4,19 @@ import importlib
 import importlib.metadata
 import platform
 
-REQUIRED = ("torch", "torchvision", "timm", "av", "faiss-cpu", "numpy", "pydantic", "rich", "typer", "safetensors", "gymnasium")
+REQUIRED = (
+    "torch",
+    "torchvision",
+    "timm",
+    "av",
+    "faiss-cpu",
+    "numpy",
+    "pydantic",
+    "rich",
+    "typer",
+    "safetensors",
+    "gymnasium",
+)
 OPTIONAL = ("torchcodec", "tensorboard", "wandb", "matplotlib", "huggingface-hub", "pyarrow")
 
 
@@ -30,8 +42,8 @@ def torchvision_problem() -> str | None:
             raise
         found = versions()
         return (
-            f"torchvision {found.get('torchvision')} was built for another torch than {found.get('torch')} ({error}): often a "
-            "CPU-only torch beside the CUDA-built torchvision of the registry; install both from one place in one command: "
-            "pip install --upgrade --force-reinstall torch torchvision"
+            f"torchvision {found.get('torchvision')} was built for another torch than {found.get('torch')} "
+            f"({error}): often a CPU-only torch beside the CUDA-built torchvision of the registry; install both "
+            "from one place in one command: pip install --upgrade --force-reinstall torch torchvision"
         )
     return None

@@ -12,7 +12,8 @@ def build_optimizer(module: nn.Module, config: OptimConfig) -> torch.optim.AdamW
 
     Biases, norms and mask tokens are not: they are vectors, or (for ``mask_tokens``) one vector per row.
     """
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             (free if parameter.ndim < 2 or name.endswith("mask_tokens") else decayed).append(parameter)

@@ -26,7 +26,9 @@ class RunDir:
         try:
             self.plots.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"run_dir: cannot make {self.root}: {error.strerror}; give a folder you can write to") from error
+            raise RunError(
+                f"run_dir: cannot make {self.root}: {error.strerror}; give a folder you can write to"
+            ) from error
 
     def write_config(self, text: str) -> None:
         """Write the resolved configuration under a header with the version and the commit."""

@@ -25,7 +25,9 @@ def learning_rate(step: int, config: OptimConfig) -> float:
     def main(at: int) -> float:
         if config.schedule == "constant":
             return peak
-        return cosine(at - config.warmup_steps, start=peak, end=final, steps=cooldown_from - config.warmup_steps)
+        return cosine(
+            at - config.warmup_steps, start=peak, end=final, steps=cooldown_from - config.warmup_steps
+        )
 
     if step < cooldown_from or config.cooldown_steps == 0:
         return main(step)

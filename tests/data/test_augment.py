@@ -52,6 +52,14 @@ def test_flip_is_a_mirror():
     assert torch.equal(mirrored, kept.flip(-1))
 
 
+def test_contrast_does_not_flicker():
+    frames = torch.full((2, 16, 16, 3), 100, dtype=torch.uint8)
+    frames[1, 4:] = 250  # the second frame is brighter, but for a strip that stays as it was
+    config = AugmentConfig(scale=(1.0, 1.0), aspect=(1.0, 1.0), flip=0, color=0.5)
+    pixels = augment_pixels(frames, config, resolution=16, generator=drawn(0))
+    assert torch.equal(pixels[0, :, :4], pixels[1, :, :4])
+
+
 def test_colour_leaves_the_place_alone():
     frames = torch.zeros(2, 16, 16, 3, dtype=torch.uint8)
     frames[:, :, 8:] = 100
@@ -69,6 +77,16 @@ def test_crops_have_the_area_and_aspect_asked_for():
         assert 0 <= top <= 200 - height and 0 <= left <= 300 - width
         assert 0.29 < height * width / 60000 < 0.51
         assert 0.74 < width / height < 1.37
+
+
+def test_crops_use_the_whole_range_of_aspects():
+    config = AugmentConfig(scale=(0.3, 0.3), aspect=(0.5, 2.0))
+    boxes = [
+        _crop_box(200, 200, config, draws, shape=1)
+        for draws in torch.rand(300, 4, generator=drawn(0)).tolist()
+    ]
+    aspects = sorted(width / height for _, _, height, width in boxes)
+    assert aspects[0] < 0.55 and 0.85 < aspects[150] < 1.18 and aspects[-1] > 1.85
 
 
 @pytest.mark.parametrize("size", [(20, 200), (200, 20), (3, 3)])

@@ -82,6 +82,15 @@ def test_seeds_and_steps_differ(stream):
     assert not torch.equal(first[0].masks[0].context, first[2].masks[0].context)
 
 
+def test_one_video_gives_another_clip_at_every_step(stream, tmp_path, write_video):
+    write_video(tmp_path / "a.mp4")
+    sources = [{"kind": "folder", "path": str(tmp_path)}]
+    clips = torch.cat(
+        [batch.clip for batch in stream(sources=sources, augment={"color": 0.5}, clips_per_video=1)]
+    )
+    assert len(torch.unique(clips.flatten(1), dim=0)) > 20  # of 24
+
+
 def test_what_workers_are_given_can_be_pickled(sample_masks):
     data = DataConfig.model_validate({"sources": [{"kind": "folder", "path": "."}], "fps": 4.0}, strict=False)
     batches = TrainingBatches([], data, seed=0, decoder="pyav", sample_masks=sample_masks)

@@ -1,5 +1,6 @@
 """Whatever the container, codec, and order of reading, frame i is frame i; what is broken says why."""
 
+import itertools
 import random
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from jepa.data import pyav
 from jepa.data.pyav import PyAVVideo
 from jepa.data.video import UnreadableError
 
@@ -195,6 +197,25 @@ def test_truncated(tmp_path, write_video, numbers):
         assert numbers(video.read([0, 3])) == [0, 3]
         with pytest.raises(UnreadableError, match=r"truncated or damaged|Invalid data"):
             video.read([47])
+
+
+@pytest.mark.parametrize(
+    ("decoded", "reason"), [(5, "ends after frame 5 of 24: truncated"), (0, "no frame of it")]
+)
+def test_a_decoder_that_stops_early(tmp_path, write_video, monkeypatch, decoded, reason):
+    decode = pyav._decode
+    monkeypatch.setattr(pyav, "_decode", lambda *args, **how: itertools.islice(decode(*args, **how), decoded))
+    with PyAVVideo(str(write_video(tmp_path / "a.mp4", options={"g": "99"}))) as video:
+        with pytest.raises(UnreadableError, match=reason):
+            video.read([23])
+
+
+def test_a_frame_that_the_decoder_drops_shows_the_one_before(tmp_path, write_video, monkeypatch, numbers):
+    decode = pyav._decode
+    drop = lambda *args, **how: (pair for i, pair in enumerate(decode(*args, **how)) if i != 6)  # noqa: E731
+    monkeypatch.setattr(pyav, "_decode", drop)
+    with PyAVVideo(str(write_video(tmp_path / "a.mp4", options={"g": "99"}))) as video:
+        assert numbers(video.read([5, 6, 7])) == [5, 5, 7]
 
 
 @pytest.mark.parametrize(

@@ -76,10 +76,11 @@ def test_integer_labels_are_class_numbers(tmp_path):
     assert (opened.classes, [entry.label for entry in opened.entries]) == (("0", "1", "2"), [2, 0])
 
 
-def test_numbers_that_are_names_stay_names(tmp_path):
+@pytest.mark.parametrize("names", [("007", "8"), ("3", "123456789"), ("-1", "2")])
+def test_numbers_that_are_names_stay_names(tmp_path, names):
     touch(tmp_path, "a.mp4", "b.mp4")
-    (tmp_path / "l.csv").write_text("a.mp4,007\nb.mp4,123456789\n")
-    assert open_source(source("csv", tmp_path / "l.csv")).classes == ("007", "123456789")
+    (tmp_path / "l.csv").write_text(f"a.mp4,{names[0]}\nb.mp4,{names[1]}\n")
+    assert open_source(source("csv", tmp_path / "l.csv")).classes == tuple(sorted(names))
 
 
 def test_splits_of_a_file_number_their_classes_alike(tmp_path):

@@ -87,7 +87,9 @@ def test_a_block_hides_the_same_places_at_all_times() -> None:
 
 
 def test_multiblock_covers_the_share_it_says() -> None:
-    (masks,) = draw(MultiBlockMask(kind="multiblock", blocks=1, scale=0.25, aspect=(1.0, 1.0)), Grid(2, 16, 16), 3)
+    (masks,) = draw(
+        MultiBlockMask(kind="multiblock", blocks=1, scale=0.25, aspect=(1.0, 1.0)), Grid(2, 16, 16), 3
+    )
     assert masks.target.shape[1] == 2 * 64
 
 
@@ -129,7 +131,8 @@ def test_targets_that_cover_the_grid_are_refused() -> None:
 
 def test_sample_masks_takes_the_patterns_of_the_modality(generator: torch.Generator) -> None:
     config = MasksConfig(
-        video=(TubeMask(kind="tube"), CausalMask(kind="causal")), image=(ImageBlocksMask(kind="image_blocks", targets=3),)
+        video=(TubeMask(kind="tube"), CausalMask(kind="causal")),
+        image=(ImageBlocksMask(kind="image_blocks", targets=3),),
     )
     assert len(sample_masks(config, Grid(4, 6, 6), 2, image=False, generator=generator)) == 2
     assert len(sample_masks(config, Grid(1, 14, 14), 2, image=True, generator=generator)) == 3

@@ -26,10 +26,16 @@ def test_blocks_equal_timms_vit() -> None:
     torch.manual_seed(0)
     ours = Encoder(ModelConfig(size="tiny", patch=16), video=False, image=True).eval()
     theirs = timm.create_model(
-        "vit_tiny_patch16_224", img_size=64, num_classes=0, class_token=False, global_pool="", pretrained=False
+        "vit_tiny_patch16_224",
+        img_size=64,
+        num_classes=0,
+        class_token=False,
+        global_pool="",
+        pretrained=False,
     ).eval()
     weights = {
-        name.replace("patch_embed_image.", "patch_embed.proj."): value for name, value in ours.state_dict().items()
+        name.replace("patch_embed_image.", "patch_embed.proj."): value
+        for name, value in ours.state_dict().items()
     }
     theirs.load_state_dict(weights | {"pos_embed": torch.zeros_like(theirs.pos_embed)})
     image = torch.randn(2, 3, 1, 64, 64)
@@ -43,7 +49,9 @@ def test_samples_do_not_mix(encoder: Encoder, clip: torch.Tensor, keep: torch.Te
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_dropped_tokens_do_not_reach_the_output(encoder: Encoder, clip: torch.Tensor, keep: torch.Tensor) -> None:
+def test_dropped_tokens_do_not_reach_the_output(
+    encoder: Encoder, clip: torch.Tensor, keep: torch.Tensor
+) -> None:
     """Changing every pixel outside the kept tokens changes nothing."""
     kept = torch.zeros(4, GRID_TOKENS, dtype=torch.bool).scatter_(1, keep, True).view(4, 1, 4, 4, 4)
     pixels = kept.repeat_interleave(2, 2).repeat_interleave(8, 3).repeat_interleave(8, 4)
@@ -115,7 +123,10 @@ def test_stochastic_depth_keeps_the_expectation_and_rests_in_eval(clip: torch.Te
 
 def test_preprocess_and_embed_take_frames_of_any_size(encoder: Encoder) -> None:
     encoder.resolution = 32
-    frames = [torch.randint(256, (8, 40, 60, 3), dtype=torch.uint8), torch.randint(256, (8, 90, 33, 3), dtype=torch.uint8)]
+    frames = [
+        torch.randint(256, (8, 40, 60, 3), dtype=torch.uint8),
+        torch.randint(256, (8, 90, 33, 3), dtype=torch.uint8),
+    ]
     clip = encoder.preprocess(frames)
     assert clip.shape == (2, 3, 8, 32, 32)
     assert encoder.embed(clip).shape == (2, encoder.dim)

@@ -13,7 +13,9 @@ GRID = Grid(4, 4, 4)
 @pytest.fixture(params=["rotary", "sincos"])
 def predictor(request: pytest.FixtureRequest) -> Predictor:
     torch.manual_seed(0)
-    built = Predictor(PredictorConfig(width=48, depth=2, heads=4), dim=96, patterns=2, positions=request.param).eval()
+    built = Predictor(
+        PredictorConfig(width=48, depth=2, heads=4), dim=96, patterns=2, positions=request.param
+    ).eval()
     torch.nn.init.normal_(built.mask_tokens)
     for block in built.blocks:  # a width of 48 at sd .02 attends almost uniformly, blind to rotary positions
         block.attn.qkv.weight.data.mul_(20)

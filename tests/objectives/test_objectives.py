@@ -51,7 +51,7 @@ def test_target_encoder_never_receives_a_gradient(kind: str, image: bool) -> Non
     _, objective, batch = make(kind, image)
     signals = objective(batch)
     signals["loss"].backward()
-    if objective.target_encoder is not objective.encoder:
+    if objective.probed is not objective.encoder:
         assert all(p.grad is None and not p.requires_grad for p in objective.target_encoder.parameters())
     assert [name for name, value in signals.items() if value.requires_grad] == ["loss"]
 
@@ -63,7 +63,11 @@ def test_hidden_pixels_do_not_leak_into_predictions(kind: str, image: bool) -> N
     objective.eval()
     patch, tubelet = 8, 1 if image else 2
     grid = objective.encoder.grid(batch.clip.shape)
-    seen = torch.zeros(4, grid.tokens, dtype=torch.bool).scatter_(1, batch.masks[0].context, True).view(4, 1, *grid)
+    seen = (
+        torch.zeros(4, grid.tokens, dtype=torch.bool)
+        .scatter_(1, batch.masks[0].context, True)
+        .view(4, 1, *grid)
+    )
     pixels = seen.repeat_interleave(tubelet, 2).repeat_interleave(patch, 3).repeat_interleave(patch, 4)
     other = torch.where(pixels, batch.clip, torch.randn_like(batch.clip))
     masks = batch.masks[0]
@@ -72,7 +76,7 @@ def test_hidden_pixels_do_not_leak_into_predictions(kind: str, image: bool) -> N
         return objective.predictor(objective.encoder(clip, keep=masks.context), masks, grid)
 
     torch.testing.assert_close(predict(batch.clip), predict(other), atol=0, rtol=0)
-    assert not torch.equal(objective.target_encoder(batch.clip), objective.target_encoder(other))
+    assert not torch.equal(objective.probed(batch.clip), objective.probed(other))
 
 
 @pytest.mark.parametrize("loss", ["l1", "l2", "smooth_l1"])
@@ -86,7 +90,9 @@ def test_vjepa_loss_by_hand(loss: str) -> None:
         p.data.mul_(1.3).add_(0.01)
     grid = objective.encoder.grid(batch.clip.shape)
     target = objective.target_encoder(batch.clip)
-    target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    target = (target - target.mean(-1, keepdim=True)) / (
+        target.var(-1, unbiased=False, keepdim=True) + 1e-5
+    ).sqrt()
     patterns = []
     for number, masks in enumerate(batch.masks):
         predicted = objective.predictor(objective.encoder(batch.clip, masks.context), masks, grid, number)
@@ -115,12 +121,20 @@ def test_joint_is_vjepa_on_video_and_ijepa_on_images() -> None:
     weights = joint.state_dict()
     vjepa = build(tiny_config("vjepa")).eval()
     vjepa.load_state_dict(
-        {k: v[:2] if k == "predictor.mask_tokens" else v for k, v in weights.items() if "patch_embed_image" not in k}
+        {
+            k: v[:2] if k == "predictor.mask_tokens" else v
+            for k, v in weights.items()
+            if "patch_embed_image" not in k
+        }
     )
     torch.testing.assert_close(joint(video)["loss"], vjepa(video)["loss"])
     ijepa = build(tiny_config("ijepa")).eval()
     ijepa.load_state_dict(
-        {k: v[2:] if k == "predictor.mask_tokens" else v for k, v in weights.items() if "patch_embed." not in k}
+        {
+            k: v[2:] if k == "predictor.mask_tokens" else v
+            for k, v in weights.items()
+            if "patch_embed." not in k
+        }
     )
     torch.testing.assert_close(joint(image)["loss"], ijepa(image)["loss"])
 
@@ -195,5 +209,7 @@ def test_gradients_reach_the_context_through_lejepas_targets() -> None:
     targets = objective.encoder(batch.clip)
     with torch.no_grad():
         predicted = objective.predictor(objective.encoder(batch.clip, masks.context), masks, grid)
-    F.mse_loss(predicted, targets.gather(1, masks.target.unsqueeze(-1).expand(-1, -1, targets.shape[-1]))).backward()
+    F.mse_loss(
+        predicted, targets.gather(1, masks.target.unsqueeze(-1).expand(-1, -1, targets.shape[-1]))
+    ).backward()
     assert objective.encoder.patch_embed.weight.grad.any()

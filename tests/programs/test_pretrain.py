@@ -48,10 +48,17 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, number: int = s
     monkeypatch.setattr(program, "train_step", step)
 
 
-@pytest.mark.parametrize("objective", [{"kind": "vjepa", "momentum": 0.9}, {"kind": "lejepa", "projections": 8}])
+@pytest.mark.parametrize(
+    "objective", [{"kind": "vjepa", "momentum": 0.9}, {"kind": "lejepa", "projections": 8}]
+)
 @pytest.mark.parametrize(("stop", "workers"), [(1, 0), (5, 0), (7, 2)])
 def test_resumed_equals_unbroken_bit_for_bit(
-    run_config: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: dict, stop: int, workers: int
+    run_config: Build,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    objective: dict,
+    stop: int,
+    workers: int,
 ) -> None:
     """Interrupted in the first epoch or in the middle of the second (24 videos, batches of 4), with workers too."""
     unbroken = run_config(run_dir=str(tmp_path / "unbroken"), objective=objective)
@@ -83,7 +90,9 @@ def test_accumulated_gradients_give_the_same_step(run_config: Build, tmp_path: P
     for parts in (1, 4):
         still = {"size": "nano", "patch": 8, "drop_path": 0.0}  # dropped paths are drawn per micro-batch
         config = run_config(
-            run_dir=str(tmp_path / str(parts)), model=still, optim={"accumulate": parts, "steps": 3, "warmup_steps": 0}
+            run_dir=str(tmp_path / str(parts)),
+            model=still,
+            optim={"accumulate": parts, "steps": 3, "warmup_steps": 0},
         )
         pretrain(config)
     assert losses(tmp_path / "1") == pytest.approx(losses(tmp_path / "4"), rel=1e-5)
@@ -106,10 +115,14 @@ def test_a_step_that_is_not_finite_moves_nothing(run_config: Build, broken: str)
     else:
         state.objective.predictor.proj.weight.register_hook(lambda g: g * float("inf"))
         name = "gradients of predictor.proj.weight"
-    with pytest.raises(NonFiniteError, match=f"step 1: loss .*({name}).*No weight was changed.*learning_rate"):
+    with pytest.raises(
+        NonFiniteError, match=f"step 1: loss .*({name}).*No weight was changed.*learning_rate"
+    ):
         train_step(state, batch)
     assert all(torch.equal(value, before[name]) for name, value in state.objective.state_dict().items())
-    assert all(torch.equal(s["exp_avg"], moments[i]) for i, s in state.optimizer.state_dict()["state"].items())
+    assert all(
+        torch.equal(s["exp_avg"], moments[i]) for i, s in state.optimizer.state_dict()["state"].items()
+    )
     assert state.step == 1
 
 
@@ -117,7 +130,9 @@ def test_clipping_limits_the_step_but_reports_the_whole_norm(run_config: Build) 
     state, batch = fresh_state(run_config(optim={"clip_grad": 1e-3}))
     signals = train_step(state, batch)
     assert float(signals["gradient_norm"]) > 1e-2
-    clipped = torch.nn.utils.get_total_norm([p.grad for p in state.objective.parameters() if p.grad is not None])
+    clipped = torch.nn.utils.get_total_norm(
+        [p.grad for p in state.objective.parameters() if p.grad is not None]
+    )
     assert float(clipped) == pytest.approx(1e-3, rel=1e-3)
 
 
@@ -140,10 +155,15 @@ def test_what_a_run_leaves_behind(run_config: Build, videos: Path) -> None:
     assert (run / "config.yaml").read_text().startswith("# jepa 0.")
     lines = read_metrics(run / "metrics.jsonl")
     assert [line["step"] for line in lines] == [2, 4, 6, 8]
-    wanted = "loss target_std prediction_std context_fraction target_fraction momentum gradient_norm learning_rate"
+    wanted = (
+        "loss target_std prediction_std context_fraction target_fraction momentum gradient_norm learning_rate"
+    )
     assert {*wanted.split(), "clips_per_s", "data_wait", "bad_files"} <= set(lines[0])
     assert [sorted({"effective_rank", "knn_accuracy"} & set(line)) for line in lines] == [
-        [], ["effective_rank", "knn_accuracy"], [], ["effective_rank", "knn_accuracy"],
+        [],
+        ["effective_rank", "knn_accuracy"],
+        [],
+        ["effective_rank", "knn_accuracy"],
     ]
     assert [step for step, _ in list_checkpoints(run)] == [4, 8]
     assert json.loads((run / "summary.json").read_text()) == result.summary
@@ -159,14 +179,18 @@ def test_random_init_row_is_the_runs_own_start(run_config: Build) -> None:
     config = run_config()
     from jepa.programs.evaluate import untrained
 
-    start = State.fresh(config, CPU).objective.target_encoder.state_dict()
+    start = State.fresh(config, CPU).objective.probed.state_dict()
     assert all(torch.equal(value, start[name]) for name, value in untrained(config).state_dict().items())
 
 
 def test_a_run_is_not_continued_with_another_configuration(run_config: Build) -> None:
     pretrain(run_config(optim={"steps": 2}))
-    pretrain(run_config(optim={"steps": 2}, data={"workers": 1}, log={"every_steps": 2, "tensorboard": False}))
-    with pytest.raises(CheckpointError, match=r"data.batch_size: 4, now 8; model.patch: 8, now 4\); use the run's own"):
+    pretrain(
+        run_config(optim={"steps": 2}, data={"workers": 1}, log={"every_steps": 2, "tensorboard": False})
+    )
+    with pytest.raises(
+        CheckpointError, match=r"data.batch_size: 4, now 8; model.patch: 8, now 4\); use the run's own"
+    ):
         pretrain(run_config(optim={"steps": 2}, data={"batch_size": 8}, model={"patch": 4}))
 
 
@@ -189,7 +213,9 @@ def test_bad_files_are_skipped_listed_and_limited(run_config: Build, videos: Pat
     (record,) = read_metrics(Path(config.run_dir) / "bad_files.jsonl")
     assert record["path"].endswith("broken.mp4")
     with pytest.raises(DataError, match="1 of 8 files cannot be read"):
-        pretrain(run_config(run_dir=str(tmp_path / "strict"), data={"sources": source, "max_bad_fraction": 0.1}))
+        pretrain(
+            run_config(run_dir=str(tmp_path / "strict"), data={"sources": source, "max_bad_fraction": 0.1})
+        )
 
 
 def test_missing_files_end_the_run_before_it_starts(run_config: Build, tmp_path: Path) -> None:
@@ -252,5 +278,9 @@ def test_images_and_videos_train_together(run_config: Build, videos: Path, tmp_p
     assert pretrain(config).status == "done"
     start = State.fresh(config, CPU).objective.state_dict()
     end = weights(config.run_dir)
-    for name in ("encoder.patch_embed.weight", "encoder.patch_embed_image.weight", "target_encoder.norm.weight"):
+    for name in (
+        "encoder.patch_embed.weight",
+        "encoder.patch_embed_image.weight",
+        "target_encoder.norm.weight",
+    ):
         assert not torch.equal(start[name], end[name])

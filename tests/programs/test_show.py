@@ -17,10 +17,17 @@ CASES = [("vjepa", "video"), ("ijepa", "image"), ("joint", "image"), ("lejepa", 
 
 def run_once(kind: str, modality: str) -> tuple[float, float, object]:
     """Return (FLOPs, bytes kept for backward) of a real step, and the estimate."""
-    config = tiny_config(kind, model={"size": "mini", "patch": 8}, predictor={"width": 96, "depth": 3, "heads": 4})
+    config = tiny_config(
+        kind, model={"size": "mini", "patch": 8}, predictor={"width": 96, "depth": 3, "heads": 4}
+    )
     if modality == "image":
         data = {**config.data.model_dump(), "resolution": 96}
-        config = tiny_config(kind, model={"size": "mini", "patch": 8}, predictor={"width": 96, "depth": 3, "heads": 4}, data=data)
+        config = tiny_config(
+            kind,
+            model={"size": "mini", "patch": 8},
+            predictor={"width": 96, "depth": 3, "heads": 4},
+            data=data,
+        )
     side = config.data.resolution
     clip = torch.randn(4, 3, 1 if modality == "image" else 8, side, side)
     batch = Batch(clip, masks_for(config, modality, 4, generator(config.seed, "masks", 0)))
@@ -34,7 +41,10 @@ def run_once(kind: str, modality: str) -> tuple[float, float, object]:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t),
+    ):
         loss = objective(batch)["loss"]
         memory = sum(kept.values())
         loss.backward()

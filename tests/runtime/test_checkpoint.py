@@ -24,7 +24,9 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert torch.equal(load_checkpoint(path)["weights"], torch.full((3,), 7.0))
 
 
-def test_a_write_that_fails_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_previous_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_steps(tmp_path, 1)
 
     def full_disk(state: object, file: object) -> None:

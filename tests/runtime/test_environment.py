@@ -27,7 +27,9 @@ def test_a_cpu_torch_beside_a_cuda_torchvision_is_named(monkeypatch: pytest.Monk
     assert "pip install --upgrade --force-reinstall torch torchvision" in problem
 
 
-def test_a_missing_torchvision_is_named_and_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_torchvision_is_named_and_other_errors_are_not_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     importing(monkeypatch, ImportError("No module named 'torchvision'"))
     assert "pip install --upgrade torch torchvision" in str(environment.torchvision_problem())
     importing(monkeypatch, RuntimeError("something else"))
