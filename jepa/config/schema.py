@@ -4,6 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from jepa.errors import ConfigError
+
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[float, float]
@@ -12,7 +14,9 @@ Range = tuple[float, float]
 class Section(BaseModel):
     """Base of all sections: frozen, strict about types, closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class FileSource(Section):
@@ -111,7 +115,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
-        if (self.fps is None) == (self.stride is None):
+        if self.has_video and (self.fps is None) == (self.stride is None):
             raise ValueError(
                 f"give exactly one of fps and stride, got fps={self.fps} and stride={self.stride}"
             )
@@ -377,6 +381,8 @@ class PretrainConfig(Section):
     """Compile encoder and predictor with torch.compile."""
     threads: Positive | None = None
     """Threads of torch on the CPU; by default torch decides."""
+    initial_weights: str | None = None
+    """A run directory or checkpoint whose weights step 0 starts from, as for a cooldown; the optimizer starts anew."""
     data: DataConfig
     model: ModelConfig = ModelConfig()
     predictor: PredictorConfig = PredictorConfig()
@@ -392,7 +398,7 @@ class PretrainConfig(Section):
     def _consistent(self) -> Self:
         problems = [message for is_wrong, message in self._rules() if is_wrong]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ConfigError(problems)
         return self
 
     def _rules(self) -> list[tuple[bool, str]]:

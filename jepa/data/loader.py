@@ -1,5 +1,6 @@
 """The training stream: batches in order of their steps, built in this process or in workers."""
 
+import signal
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -43,9 +44,20 @@ def train_stream(
         sampler=Schedule(sources, data, seed=seed, start=start_step, steps=steps),
         num_workers=data.workers,
         pin_memory=pin_memory,
+        worker_init_fn=leave_signals_to_the_parent,
         generator=torch.Generator(),  # else the loader would draw from torch's global one
     )
     return _batches(loader)
+
+
+def leave_signals_to_the_parent(_: int) -> None:
+    """Ignore Ctrl-C and SIGTERM in a worker.
+
+    Both reach the whole process group; the training process answers by finishing its step and writing a checkpoint,
+    for which it needs its workers alive. They end when it closes the loader, or dies.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _batches(loader: "DataLoader[Parts | DataError]") -> Iterator[Batch]:

@@ -95,8 +95,7 @@ class PyAVVideo(Closing):
             if self._shown is not None and self._ahead[0] > target:
                 break
             self._shown, self._ahead = self._ahead, None
-        if self._shown is None:
-            raise UnreadableError(self._path, "no frame of it can be decoded")
+        assert self._shown is not None  # else the end was checked
         return self._shown[1]
 
     def _check_end(self, index: int) -> None:

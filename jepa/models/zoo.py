@@ -6,7 +6,7 @@ from typing import Literal
 from jepa.config.schema import PretrainConfig
 from jepa.errors import CheckpointError
 from jepa.models.encoder import Encoder
-from jepa.runtime.checkpoint import list_checkpoints, load_checkpoint
+from jepa.runtime.checkpoint import find_checkpoint, load_checkpoint
 from jepa.runtime.device import resolve_device
 
 
@@ -24,7 +24,7 @@ def load_encoder(
     ``weights``: the EMA copy, as the papers probe it, or the encoder that was trained. Objectives without an
     EMA have one encoder, which is both. Raises CheckpointError when ``source`` holds none.
     """
-    state = load_checkpoint(_file(Path(source)))
+    state = load_checkpoint(find_checkpoint(source))
     config = PretrainConfig.model_validate(state["config"], strict=False)
     prefix = "target_encoder." if weights == "target" else "encoder."
     if not any(name.startswith(prefix) for name in state["objective"]):
@@ -42,15 +42,3 @@ def load_encoder(
             f"{source} does not hold the encoder that its config describes: {error}"
         ) from error
     return encoder.requires_grad_(False).eval().to(resolve_device(device))
-
-
-def _file(source: Path) -> Path:
-    """Return the checkpoint file that ``source`` names."""
-    if not source.is_dir():
-        return source
-    found = list_checkpoints(source)
-    if not found:
-        raise CheckpointError(
-            f"{source} holds no checkpoint; give a run directory of `jepa pretrain` or a .pt file"
-        )
-    return found[-1][1]

@@ -44,7 +44,9 @@ class Health:
         return knn_accuracy(features.values, features.labels)
 
     def warning(self, line: dict[str, float]) -> str | None:
-        """Return a plain warning when ``line`` shows collapse, once per run."""
+        """Return a plain warning when ``line`` shows collapse, once per run and not before the warm-up is over."""
+        if self.state.step <= max(self.state.config.optim.warmup_steps, self.state.config.optim.steps // 20):
+            return None  # predictions are alike at the start of every run
         text = collapse_warning(line, width=self.state.objective.encoder.dim)
         if text is None or self._warned:
             return None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from jepa.config.schema import EmaConfig, PretrainConfig
 from jepa.errors import CheckpointError, NonFiniteError
 from jepa.objectives import Objective, build
+from jepa.runtime.checkpoint import find_checkpoint, load_checkpoint
 from jepa.runtime.device import autocast
 from jepa.runtime.optim import build_optimizer, set_rates
 from jepa.runtime.schedules import momentum
@@ -32,7 +33,10 @@ class State:
     ) -> "State":
         """Build the state of step 0; weights are drawn from ``config.seed`` unless ``objective`` is given."""
         seed_everything(config.seed, "weights")
-        objective = (build(config) if objective is None else objective).to(device).train()
+        objective = build(config) if objective is None else objective
+        if config.initial_weights is not None:
+            load_weights(objective, load_checkpoint(find_checkpoint(config.initial_weights)))
+        objective = objective.to(device).train()
         if config.compile:
             for part in (objective.encoder, objective.predictor, objective.probed):
                 part.compile()
@@ -49,12 +53,17 @@ class State:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what ``state_dict`` returned. Raises CheckpointError when it is another model's."""
-        try:
-            self.objective.load_state_dict(state["objective"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"the checkpoint does not fit this configuration: {error}") from error
+        load_weights(self.objective, state)
+        self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+
+
+def load_weights(objective: Objective, state: dict[str, Any]) -> None:
+    """Copy the weights of a checkpoint into ``objective``. Raises CheckpointError when they are another model's."""
+    try:
+        objective.load_state_dict(state["objective"])
+    except (RuntimeError, KeyError) as error:
+        raise CheckpointError(f"the checkpoint does not fit this configuration: {error}") from error
 
 
 def train_step(state: State, batch: Batch) -> dict[str, Tensor | float]:

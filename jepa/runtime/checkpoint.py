@@ -55,6 +55,22 @@ def prune_checkpoints(run_dir: Path, config: CheckpointConfig) -> None:
             path.unlink()
 
 
+def find_checkpoint(source: Path | str) -> Path:
+    """Return the checkpoint file that ``source`` names: itself, or the newest of a run directory.
+
+    Raises CheckpointError for a directory without one.
+    """
+    path = Path(source)
+    if not path.is_dir():
+        return path
+    found = list_checkpoints(path)
+    if not found:
+        raise CheckpointError(
+            f"{source} holds no checkpoint; give a run directory of `jepa pretrain` or a .pt file"
+        )
+    return found[-1][1]
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU. Raises CheckpointError when it is missing, damaged, foreign or would run code."""
     if not path.is_file():

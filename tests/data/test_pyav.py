@@ -200,7 +200,7 @@ def test_truncated(tmp_path, write_video, numbers):
 
 
 @pytest.mark.parametrize(
-    ("decoded", "reason"), [(5, "ends after frame 5 of 24: truncated"), (0, "no frame of it")]
+    ("decoded", "reason"), [(5, "ends after frame 5 of 24: truncated"), (0, "ends after frame 0 of 24")]
 )
 def test_a_decoder_that_stops_early(tmp_path, write_video, monkeypatch, decoded, reason):
     decode = pyav._decode

@@ -35,7 +35,7 @@ SAFE_CALLS = {
         "inference_mode",
         "contextmanager",
     ),
-    *("cache", "lru_cache", "wraps", "items", "keys", "values", "join", "split", "with_name"),
+    *("cache", "lru_cache", "wraps", "items", "keys", "values", "join", "split", "with_name", "array"),
     *("Typer", "Option", "Argument", "command", "callback"),
 }
 STATEMENTS = (

@@ -3,13 +3,15 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from jepa.config.load import load_config
+from jepa.config.load import dump, load_config
 from jepa.config.schema import PretrainConfig
 from jepa.errors import CheckpointError, DataError, NonFiniteError
 from jepa.models.zoo import load_encoder
@@ -284,3 +286,43 @@ def test_images_and_videos_train_together(run_config: Build, videos: Path, tmp_p
         "target_encoder.norm.weight",
     ):
         assert not torch.equal(start[name], end[name])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_still_ends_with_a_checkpoint(
+    run_config: Build, tmp_path: Path, number: int
+) -> None:
+    """Ctrl-C in a terminal, or a scheduler's SIGTERM, reaches the decoding workers too."""
+    config = run_config(data={"workers": 2}, optim={"steps": 100_000})
+    (tmp_path / "run.yaml").write_text(dump(config))
+    command = [sys.executable, "-m", "jepa", "pretrain", str(tmp_path / "run.yaml"), "--json"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for line in process.stderr:
+        if line.startswith("step 3/"):
+            os.killpg(process.pid, number)
+            break
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    answer = json.loads(out)
+    assert answer["status"] == "interrupted"
+    assert answer["step"] >= 3
+    assert list_checkpoints(Path(config.run_dir))[-1][0] == answer["step"]
+
+
+def test_a_cooldown_starts_from_another_runs_weights_with_longer_clips(
+    run_config: Build, tmp_path: Path
+) -> None:
+    first = run_config(run_dir=str(tmp_path / "first"))
+    pretrain(first)
+    longer = run_config(
+        run_dir=str(tmp_path / "second"), initial_weights=str(tmp_path / "first"), data={"frames_per_clip": 8}
+    )
+    start, source = State.fresh(longer, CPU), weights(tmp_path / "first")
+    assert start.step == 0
+    assert all(torch.equal(value, source[name]) for name, value in start.objective.state_dict().items())
+    assert pretrain(longer).status == "done"
+    other = run_config(initial_weights=str(tmp_path / "first"), model={"patch": 4})
+    with pytest.raises(CheckpointError, match="does not fit this configuration"):
+        pretrain(other)
