@@ -18,7 +18,7 @@ def minimise(evaluate: Evaluate, start: Tensor, *, iterations: int, tolerance: f
     """Minimise G smooth functions of P variables each by L-BFGS (Nocedal & Wright, algorithm 7.5).
 
     ``evaluate`` maps points (G, P) to losses (G,) and gradients (G, P); problems share the loop and nothing else.
-    Works best in units that make the curvature about one. A problem rests once its gradient norm is at most
+    A problem rests once its gradient norm is at most
     ``tolerance``, or when rounding leaves no lower point along its direction.
     """
     point, (loss, gradient) = start, evaluate(start)
@@ -50,7 +50,10 @@ def _apply_inverse_hessian(gradient: Tensor, pairs: Sequence[tuple[Tensor, Tenso
     for step, bend, inverse in reversed(pairs):
         weights.append(inverse * _dot(step, direction))
         direction = direction - weights[-1][:, None] * bend
-    # No scaling between the loops: callers choose units in which the curvature is about one.
+    if pairs:
+        step, bend, inverse = pairs[-1]
+        scale = torch.where(inverse > 0, _dot(step, bend) / _dot(bend, bend).clamp_min(1e-30), 1)
+        direction = direction * scale[:, None]
     for (step, bend, inverse), weight in zip(pairs, reversed(weights), strict=True):
         direction = direction + (weight - inverse * _dot(bend, direction))[:, None] * step
     return direction

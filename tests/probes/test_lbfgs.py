@@ -16,10 +16,10 @@ class Quadratics:
 
 
 def test_learns_the_curvature_where_a_gradient_step_would_crawl():
-    bowl = Quadratics(torch.tensor([[0.02, 0.1, 0.3, 0.6, 1.0]]), torch.tensor([[3.0, -2, 1, 5, -4]]))
-    found = minimise(bowl, torch.zeros(1, 5), iterations=30, tolerance=1e-5)
+    bowl = Quadratics(torch.tensor([[0.002, 0.02, 0.1, 0.5, 1.0]]), torch.tensor([[3.0, -2, 1, 5, -4]]))
+    found = minimise(bowl, torch.zeros(1, 5), iterations=50, tolerance=1e-6)
     torch.testing.assert_close(found, bowl.centre, atol=1e-3, rtol=0)
-    assert bowl.calls <= 30  # descent with unit steps would leave a factor of .98 ** 30 of the flat direction
+    assert bowl.calls <= 25  # the flat direction alone would take thousands of gradient steps
 
 
 def test_problems_do_not_mix(generator):
