@@ -35,18 +35,15 @@ def feature_std(features: Tensor) -> float:
 def collapse_warning(signals: Mapping[str, float], width: int) -> str | None:
     """Say in plain words that features collapse, with the values that show it, or return None.
 
-    Reads ``effective_rank`` (of at most ``width``), ``target_std`` and ``prediction_std`` where they are
-    given. The limits are deliberately low: a healthy run passes near neither after its first few hundred
-    steps.
+    Reads ``effective_rank`` (of at most ``width``) and ``target_std`` where they are given. The limits are low on
+    purpose: a healthy run stays far above both. Predictions say nothing here: a fresh predictor's are all alike.
     """
     signs = []
-    rank = _measured(signals, "effective_rank")
+    rank, spread = _measured(signals, "effective_rank"), _measured(signals, "target_std")
     if rank is not None and rank < min(2.0 + 0.01 * width, 0.5 * width):
         signs.append(f"effective rank {rank:.1f} of {width}")
-    for key, name in (("target_std", "target std"), ("prediction_std", "prediction std")):
-        spread = _measured(signals, key)
-        if spread is not None and spread < 0.02:
-            signs.append(f"{name} {spread:.2g}")
+    if spread is not None and spread < 0.02:
+        signs.append(f"target std {spread:.2g}")
     if not signs:
         return None
     return (

@@ -18,8 +18,8 @@ def minimise(evaluate: Evaluate, start: Tensor, *, iterations: int, tolerance: f
     """Minimise G smooth functions of P variables each by L-BFGS (Nocedal & Wright, algorithm 7.5).
 
     ``evaluate`` maps points (G, P) to losses (G,) and gradients (G, P); problems share the loop and nothing else.
-    A problem rests once its gradient norm is at most
-    ``tolerance``, or when rounding leaves no lower point along its direction.
+    A problem rests once its gradient norm is at most ``tolerance``, or when rounding leaves no lower point along
+    its direction.
     """
     point, (loss, gradient) = start, evaluate(start)
     pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=MEMORY)
@@ -30,9 +30,7 @@ def minimise(evaluate: Evaluate, start: Tensor, *, iterations: int, tolerance: f
         direction = -_apply_inverse_hessian(gradient, pairs)
         found, new_loss, new_gradient, moved = _descend(evaluate, point, loss, gradient, direction, resting)
         step, bend = found - point, new_gradient - gradient
-        curvature = _dot(
-            step, bend
-        )  # > 0 for a strictly convex loss, but for rounding and problems that rest
+        curvature = _dot(step, bend)  # > 0 for a strictly convex loss, but for rounding and rest
         pairs.append((step, bend, torch.where(curvature > 0, 1 / curvature.clamp_min(1e-30), 0)))
         point, loss, gradient = found, new_loss, new_gradient
         resting = resting | ~moved | (gradient.norm(dim=1) <= tolerance)

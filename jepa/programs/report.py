@@ -44,6 +44,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel("Learning rate", ("learning_rate", "lr")),
         Panel("Momentum of the target encoder", ("momentum",)),
         Panel("Gradient norm", ("grad_norm", "gradient_norm"), log=True),
+        Panel("Weight decay", ("weight_decay",), from_zero=True),
     ),
     "Health": (
         Panel("Standard deviation of features", ("*_std", "std_*"), from_zero=True),
@@ -54,6 +55,8 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Speed": (
         Panel("Clips per second", ("clips_per_s*",), from_zero=True),
         Panel("Share of the time spent waiting for data", ("data_wait*",), from_zero=True),
+        Panel("Seconds between two log lines", ("seconds",), from_zero=True),
+        Panel("Files that could not be read", ("bad_files",), from_zero=True),
     ),
 }
 
@@ -139,7 +142,7 @@ def _charts(panels: Iterable[Panel], metrics: Sequence[Mapping[str, Any]]) -> It
                     series,
                     log=panel.log,
                     from_zero=panel.from_zero,
-                    x_range=(min(steps), max(steps)),
+                    x_range=(0.0, max(steps)),
                 ),
             )
 

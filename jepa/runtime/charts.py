@@ -71,7 +71,8 @@ def line_chart(
         x_high = x_high if x_high > x_low else x_low + 1
         x_ticks = nice_ticks(x_low, x_high, 6)
         y_low, y_high = min(y for _, y in points), max(y for _, y in points)
-        y_low = min(0.0, y_low) if from_zero and not log else y_low
+        if from_zero and not log:
+            y_low, y_high = min(0.0, y_low), y_high or 1.0
         y_ticks = log_ticks(y_low, y_high) if log else nice_ticks(y_low, y_high, 5)
         across = Axis(x_low, x_high, left, width - right)
         up = Axis(y_ticks[0], y_ticks[-1], height - bottom, top, log)

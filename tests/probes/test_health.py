@@ -49,10 +49,13 @@ def test_warns_in_plain_words_with_the_values():
     assert "optim.learning_rate" in text
 
 
-@pytest.mark.parametrize("key", ["target_std", "prediction_std"])
-def test_warns_of_each_sign_alone(key):
-    assert collapse_warning({key: 0.001}, 128) is not None
-    assert collapse_warning({"effective_rank": 1.1}, 128) is not None
+def test_warns_of_each_sign_alone():
+    assert "target std 0.001" in collapse_warning({"target_std": 0.001, "effective_rank": 50.0}, 128)
+    assert "effective rank 1.1 of 128" in collapse_warning({"effective_rank": 1.1, "target_std": 0.9}, 128)
+
+
+def test_a_fresh_predictor_is_no_collapse():
+    assert collapse_warning({"prediction_std": 0.001, "target_std": 0.8}, 128) is None
 
 
 @pytest.mark.parametrize(

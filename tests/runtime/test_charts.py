@@ -102,6 +102,7 @@ def test_legend_names_several_lines_in_their_colours_and_one_line_needs_none():
 def test_axes_can_start_at_zero_and_share_a_range():
     high = [Series("a", [10, 20], [100, 101])]
     assert ">0</text>" in line_chart("t", high, from_zero=True, x_range=(0, 40))
+    assert ">-" not in line_chart("t", [Series("a", [0, 1], [0, 0])], from_zero=True)  # no axis below zero
     (points,) = lines(line_chart("t", high, x_range=(0, 40)))
     (alone,) = lines(line_chart("t", [Series("a", [0, 10, 20, 40], [100] * 4)]))
     assert [x for x, _ in points] == pytest.approx([alone[1][0], alone[2][0]], abs=0.2)
