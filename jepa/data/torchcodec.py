@@ -1,4 +1,4 @@
-"""Decode with torchcodec, about twice as fast on small videos; used where it is installed and works."""
+"""Decode with torchcodec, where it is installed and works."""
 
 import importlib
 import tempfile
