@@ -7,6 +7,7 @@ M target tokens, D width, h heads.
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 
@@ -47,13 +48,13 @@ class Batch:
     masks: tuple[Masks, ...]  # one per mask pattern
     bad: tuple[BadFile, ...] = field(default=())  # files skipped while this batch was put together
 
-    def to(self, device: object) -> Self:
+    def to(self, device: torch.device | str) -> Self:
         """Copy every tensor to ``device``, without waiting for the copy where the memory is pinned."""
         masks = tuple(
-            Masks(m.context.to(device, non_blocking=True), m.target.to(device, non_blocking=True))  # type: ignore[call-overload]
+            Masks(m.context.to(device, non_blocking=True), m.target.to(device, non_blocking=True))
             for m in self.masks
         )
-        return type(self)(self.clip.to(device, non_blocking=True), masks, self.bad)  # type: ignore[call-overload]
+        return type(self)(self.clip.to(device, non_blocking=True), masks, self.bad)
 
     def split(self, parts: int) -> list[Self]:
         """Cut the batch into ``parts`` equal micro-batches, for gradient accumulation."""

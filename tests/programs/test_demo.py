@@ -27,7 +27,10 @@ def test_everything_lies_under_the_given_folder(tmp_path: Path) -> None:
 def test_probes_are_fitted_on_training_videos_and_scored_on_others(tmp_path: Path) -> None:
     config = demo_config(tmp_path)
     for task in config.probes:
-        assert (task.train.path, task.train.seed) == (config.data.sources[0].path, config.data.sources[0].seed)
+        assert (task.train.path, task.train.seed) == (
+            config.data.sources[0].path,
+            config.data.sources[0].seed,
+        )
         assert task.test.path != task.train.path
         assert task.test.seed != task.train.seed
 
