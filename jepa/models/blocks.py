@@ -29,7 +29,7 @@ class Attention(nn.Module):
         if table is not None:
             q, k = rotate(q, table), rotate(k, table)
         mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.proj(mixed.transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
@@ -42,7 +42,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each token alone."""
-        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class Block(nn.Module):
@@ -111,5 +111,6 @@ def init_weights(module: nn.Module) -> None:
     with torch.no_grad():
         for stack in (part for part in module.modules() if isinstance(part, Blocks)):
             for layer, block in enumerate(stack, start=1):
-                block.attn.proj.weight.div_(math.sqrt(2 * layer))  # type: ignore[union-attr, operator]
-                block.mlp.fc2.weight.div_(math.sqrt(2 * layer))  # type: ignore[union-attr, operator]
+                assert isinstance(block, Block)
+                block.attn.proj.weight.div_(math.sqrt(2 * layer))
+                block.mlp.fc2.weight.div_(math.sqrt(2 * layer))

@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         table = rotary(grid, self.dim // self.heads, clip.device) if self.positions == "rotary" else None
         if keep is not None:
             tokens, table = take(tokens, keep), table.take(keep) if table else None  # (B, K, D)
-        return self.norm(self.blocks(tokens, table))  # type: ignore[no-any-return]
+        return self.norm(self.blocks(tokens, table))
 
     @torch.inference_mode()
     def embed(self, clip: Tensor, pool: str = "mean") -> Tensor:
@@ -100,7 +100,7 @@ class Encoder(nn.Module):
     def _embed(self, clip: Tensor) -> Tensor:
         """Cut the clip into patches and embed each: (B, 3, T, H, W) -> (B, N, D), time-major."""
         if clip.shape[2] == 1 and self.patch_embed_image is not None:
-            return self.patch_embed_image(clip[:, :, 0]).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+            return self.patch_embed_image(clip[:, :, 0]).flatten(2).transpose(1, 2)
         if self.patch_embed is None:
             raise ValueError(f"this encoder was trained on images alone: T must be 1, got {clip.shape[2]}")
-        return self.patch_embed(clip).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+        return self.patch_embed(clip).flatten(2).transpose(1, 2)

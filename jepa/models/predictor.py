@@ -37,4 +37,4 @@ class Predictor(nn.Module):
         else:
             tokens = tokens + sincos(grid, tokens.shape[-1], tokens.device).to(tokens.dtype)[places]
         tokens = self.blocks(tokens, table)
-        return self.proj(self.norm(tokens[:, context.shape[1] :]))  # type: ignore[no-any-return]
+        return self.proj(self.norm(tokens[:, context.shape[1] :]))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jepa.config.schema import FileSource
 from jepa.data.inspect import contact_sheet, example_frames, inspect_source
@@ -28,7 +28,7 @@ def synth(
 
 def inspect(source: str, sheet: Path) -> dict[str, Any]:
     """Open every file of a folder or list; return the counts and write the contact sheet."""
-    opened = open_source(FileSource(kind=_kind(Path(source)), path=source))  # type: ignore[arg-type]
+    opened = open_source(FileSource(kind=_kind(Path(source)), path=source))
     summary = inspect_source(opened)
     examples = example_frames(opened)
     if examples:
@@ -50,7 +50,7 @@ def inspect(source: str, sheet: Path) -> dict[str, Any]:
     }
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Path) -> Literal["folder", "csv", "images"]:
     """Tell a list from a tree of images and a tree of videos. Raises DataError when there is nothing at ``path``."""
     if path.is_file():
         return "csv"
