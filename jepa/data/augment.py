@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from jepa.config.schema import AugmentConfig
+from jepa.config.data import AugmentConfig
 from jepa.preprocess import Resolution, height_width, normalise, resize
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green, and blue look

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from jepa.config.schema import DataConfig
+from jepa.config.data import DataConfig
 from jepa.data.augment import augment_pixels
 from jepa.data.decode import Decoder
 from jepa.data.reading import ClipReader

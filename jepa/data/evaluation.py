@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from jepa.config.schema import DataConfig
+from jepa.config.data import DataConfig
 from jepa.data.decode import Decoder, resolve_decoder
 from jepa.data.reading import ClipReader
 from jepa.data.sampling import clip_places

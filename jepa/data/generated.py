@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from jepa.config.schema import SyntheticSource
+from jepa.config.data import SyntheticSource
 from jepa.data.synthetic import write_videos
 from jepa.errors import DataError
 

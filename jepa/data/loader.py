@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import DataLoader
 
-from jepa.config.schema import DataConfig
+from jepa.config.data import DataConfig
 from jepa.data.dataset import MaskSampler, Parts, TrainingBatches
 from jepa.data.decode import resolve_decoder
 from jepa.data.schedule import Schedule

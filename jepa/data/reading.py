@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from jepa.config.schema import DataConfig
+from jepa.config.data import DataConfig
 from jepa.data.augment import shrink
 from jepa.data.cache import FrameCache, Frames
 from jepa.data.decode import Decoder, bounded, open_media

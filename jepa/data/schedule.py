@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from jepa.config.schema import DataConfig
+from jepa.config.data import DataConfig
 from jepa.data.sources import Modality, Source
 from jepa.runtime.seeding import generator
 

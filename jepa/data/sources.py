@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jepa.config.schema import FileSource, SyntheticSource
+from jepa.config.data import FileSource, SyntheticSource
 from jepa.data.generated import ensure_generated
 from jepa.data.listing import Listing, Row, read_list
 from jepa.errors import DataError

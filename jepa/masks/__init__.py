@@ -1,6 +1,6 @@
 """Which tokens are context, which are targets.
 
-Adding a mask: a config class in ``jepa.config.schema``, a function (config, grid, batch, generator) -> Masks
+Adding a mask: a config class in ``jepa.config.method``, a function (config, grid, batch, generator) -> Masks
 per target set, and a line in ``MASKS``.
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from jepa.config.schema import MasksConfig
+from jepa.config.method import MasksConfig
 from jepa.masks.blocks import image_blocks, multiblock
 from jepa.masks.simple import causal, random, tube
 from jepa.types import Grid, Masks

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from jepa.config.schema import ImageBlocksMask, MultiBlockMask
+from jepa.config.method import ImageBlocksMask, MultiBlockMask
 from jepa.masks.counts import complement, cut_raster, cut_uniform, uniform
 from jepa.types import Grid, Masks
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from jepa.config.schema import CausalMask, RandomMask, TubeMask
+from jepa.config.method import CausalMask, RandomMask, TubeMask
 from jepa.types import Grid, Masks
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jepa.config.schema import ModelConfig
+from jepa.config.method import ModelConfig
 from jepa.models.blocks import NORM_EPS, Blocks, init_weights
 from jepa.models.pooling import pool_tokens
 from jepa.models.positions import rotary, sincos

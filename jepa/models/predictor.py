@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from jepa.config.schema import PredictorConfig
+from jepa.config.method import PredictorConfig
 from jepa.models.blocks import NORM_EPS, Blocks, init_weights
 from jepa.models.positions import rotary, sincos
 from jepa.types import Grid, Masks

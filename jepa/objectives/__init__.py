@@ -1,6 +1,6 @@
 """What is minimised: one file per paper.
 
-Adding an objective: a config class in ``jepa.config.schema``, a file here whose ``forward(batch)`` returns a
+Adding an objective: a config class in ``jepa.config.method``, a file here whose ``forward(batch)`` returns a
 ``loss`` and health signals, a builder in ``OBJECTIVES``, a YAML, a test.
 """
 

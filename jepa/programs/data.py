@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-from jepa.config.schema import FileSource
+from jepa.config.data import FileSource
 from jepa.data.inspect import contact_sheet, example_frames, inspect_source
 from jepa.data.sources import IMAGE_SUFFIXES, open_source
 from jepa.data.synthetic import write_dataset

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jepa.config.schema import EmaConfig, PretrainConfig
+from jepa.config.method import EmaConfig
+from jepa.config.schema import PretrainConfig
 from jepa.errors import CheckpointError, NonFiniteError
 from jepa.objectives import Objective, build
 from jepa.runtime.checkpoint import find_checkpoint, load_checkpoint

@@ -2,7 +2,8 @@
 
 import math
 
-from jepa.config.schema import EmaConfig, OptimConfig
+from jepa.config.method import EmaConfig
+from jepa.config.schema import OptimConfig
 
 
 def ramp(step: int, *, start: float, end: float, steps: int) -> float:

@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field, model_validator
 
 from jepa.config.load import parse
-from jepa.config.schema import Section
+from jepa.config.section import Section
 from jepa.errors import ConfigError
 
 

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jepa.config.data import AugmentConfig
 from jepa.config.load import dump, load_config, parse
-from jepa.config.schema import AugmentConfig, LeJepaObjective, PretrainConfig
+from jepa.config.method import LeJepaObjective
+from jepa.config.schema import PretrainConfig
 from jepa.errors import ConfigError
 
 MINIMAL = """

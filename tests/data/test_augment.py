@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from jepa.config.schema import AugmentConfig
+from jepa.config.data import AugmentConfig
 from jepa.data.augment import _crop_box, augment, augment_pixels, shrink
 
 STRONG = AugmentConfig(scale=(0.3, 1.0), aspect=(0.5, 2.0), flip=0.5, color=0.4)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jepa.config.schema import DataConfig, FileSource
+from jepa.config.data import DataConfig, FileSource
 from jepa.data.evaluation import labelled_clips
 from jepa.data.pyav import PyAVVideo
 from jepa.data.sources import open_source

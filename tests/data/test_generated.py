@@ -2,7 +2,7 @@
 
 import pytest
 
-from jepa.config.schema import SyntheticSource
+from jepa.config.data import SyntheticSource
 from jepa.data import generated
 from jepa.data.generated import ensure_generated
 from jepa.data.sources import open_source

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from jepa.config.schema import FileSource
+from jepa.config.data import FileSource
 from jepa.data.inspect import contact_sheet, example_frames, inspect_source
 from jepa.data.sources import open_source
 

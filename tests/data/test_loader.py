@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from jepa.config.schema import DataConfig
+from jepa.config.data import DataConfig
 from jepa.data import dataset, reading
 from jepa.data.dataset import TrainingBatches
 from jepa.data.loader import train_stream

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jepa.config.schema import DataConfig
+from jepa.config.data import DataConfig
 from jepa.data import reading
 from jepa.data.reading import ClipReader
 from jepa.data.sources import Entry

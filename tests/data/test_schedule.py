@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from jepa.config.schema import DataConfig
+from jepa.config.data import DataConfig
 from jepa.data.schedule import Schedule, take_turns
 from jepa.data.sources import Entry, Source
 

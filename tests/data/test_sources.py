@@ -2,7 +2,7 @@
 
 import pytest
 
-from jepa.config.schema import FileSource
+from jepa.config.data import FileSource
 from jepa.data.sources import open_source, open_sources
 from jepa.errors import DataError
 

@@ -3,15 +3,8 @@
 import pytest
 import torch
 
-from jepa.config.schema import (
-    CausalMask,
-    ImageBlocksMask,
-    MasksConfig,
-    MultiBlockMask,
-    RandomMask,
-    Section,
-    TubeMask,
-)
+from jepa.config.method import CausalMask, ImageBlocksMask, MasksConfig, MultiBlockMask, RandomMask, TubeMask
+from jepa.config.section import Section
 from jepa.masks import MASKS, sample_masks
 from jepa.types import Grid
 

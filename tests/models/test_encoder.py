@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from jepa.config.schema import ModelConfig
+from jepa.config.method import ModelConfig
 from jepa.models.encoder import Encoder, take
 
 GRID_TOKENS = 64

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jepa.config.schema import PredictorConfig
+from jepa.config.method import PredictorConfig
 from jepa.models.predictor import Predictor
 from jepa.types import Grid, Masks
 

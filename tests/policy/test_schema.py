@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from jepa.config.explain import sections_of
-from jepa.config.schema import PretrainConfig, Section
+from jepa.config.schema import PretrainConfig
+from jepa.config.section import Section
 from tests.policy.source import SOURCES, tree_of
 
 

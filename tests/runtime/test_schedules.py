@@ -2,7 +2,8 @@
 
 import pytest
 
-from jepa.config.schema import EmaConfig, OptimConfig
+from jepa.config.method import EmaConfig
+from jepa.config.schema import OptimConfig
 from jepa.runtime.schedules import learning_rate, momentum, weight_decay
 
 
