@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet's red, green, and blue, in [0, 1]
-STD = (0.229, 0.224, 0.225)
+RGB = tuple[float, float, float]
+MEAN: RGB = (0.485, 0.456, 0.406)  # of ImageNet's red, green, and blue, in [0, 1]
+STD: RGB = (0.229, 0.224, 0.225)
 
 Resolution = int | tuple[int, int]
 """Pixels of a clip: one number for a square, or (height, width)."""
@@ -16,14 +17,14 @@ def height_width(resolution: Resolution) -> tuple[int, int]:
     return (resolution, resolution) if isinstance(resolution, int) else resolution
 
 
-def preprocess(frames: Tensor, resolution: Resolution) -> Tensor:
+def preprocess(frames: Tensor, resolution: Resolution, *, mean: RGB = MEAN, std: RGB = STD) -> Tensor:
     """Cut out the largest centred part of the clip's aspect, resize it, normalise; nothing in it is random.
 
     (T, H, W, 3) uint8 -> (C, T, *resolution) float. Raises ValueError when the frames are not uint8 RGB.
     """
     if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
         raise ValueError(f"frames must be uint8 (T, H, W, 3), got {frames.dtype} {tuple(frames.shape)}")
-    return normalise(centre_pixels(frames, resolution))
+    return normalise(centre_pixels(frames, resolution), mean=mean, std=std)
 
 
 def centre_pixels(frames: Tensor, resolution: Resolution) -> Tensor:
@@ -44,19 +45,21 @@ def resize(pixels: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
 
 
-def normalise(pixels: Tensor) -> Tensor:
-    """Subtract ImageNet's mean, divide by its deviation: (..., T, C, H, W) uint8 -> (..., C, T, H, W) float32."""
+def normalise(pixels: Tensor, *, mean: RGB = MEAN, std: RGB = STD) -> Tensor:
+    """Subtract the mean, divide by the deviation: (..., T, C, H, W) uint8 -> (..., C, T, H, W) float32."""
     clip = pixels.transpose(-4, -3).to(
         torch.float32, memory_format=torch.contiguous_format
     )  # (..., C, T, H, W)
-    std = torch.tensor(STD)[:, None, None, None]
-    mean = torch.tensor(MEAN)[:, None, None, None]
-    return clip.mul_(1 / (255 * std)).sub_(mean / std)
+    scale = _column(std)
+    return clip.mul_(1 / (255 * scale)).sub_(_column(mean) / scale)
 
 
-def denormalise(clip: Tensor) -> Tensor:
+def denormalise(clip: Tensor, *, mean: RGB = MEAN, std: RGB = STD) -> Tensor:
     """Return frames to look at: (..., C, T, H, W) float -> (..., T, H, W, C) uint8."""
-    std = torch.tensor(STD)[:, None, None, None]
-    mean = torch.tensor(MEAN)[:, None, None, None]
-    pixels = ((clip * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+    pixels = ((clip * _column(std) + _column(mean)) * 255).round().clamp(0, 255).to(torch.uint8)
     return pixels.movedim(-4, -1)
+
+
+def _column(values: RGB) -> Tensor:
+    """Return one value per channel, to be broadcast over (C, T, H, W)."""
+    return torch.tensor(values)[:, None, None, None]

@@ -25,3 +25,13 @@ def test_normalising_is_undone() -> None:
 def test_only_uint8_rgb_frames_are_taken() -> None:
     with pytest.raises(ValueError, match=r"uint8 \(T, H, W, 3\), got torch.uint8 \(8, 3, 32, 32\)"):
         preprocess(torch.zeros(8, 3, 32, 32, dtype=torch.uint8), 32)
+
+
+def test_own_statistics_give_mean_zero_and_deviation_one() -> None:
+    dark = torch.randint(20, 60, (64, 3, 16, 16), dtype=torch.uint8)
+    values = dark.double().div(255).transpose(0, 1).flatten(1)
+    mean, std = tuple(values.mean(1).tolist()), tuple(values.std(1).tolist())
+    clip = normalise(dark, mean=mean, std=std)
+    assert clip.mean(dim=(1, 2, 3)).abs().max() < 1e-4
+    torch.testing.assert_close(clip.std(dim=(1, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
+    assert torch.equal(denormalise(clip, mean=mean, std=std), dark.permute(0, 2, 3, 1))

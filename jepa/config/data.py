@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from jepa.config.section import Fraction, Positive, Range, Section
+
+RGB = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
 class FileSource(Section):
@@ -84,6 +86,10 @@ class DataConfig(Section):
     """Draw the start of a clip at random; off: clips are spread evenly over the video."""
     resolution: Positive | tuple[Positive, Positive] = 224
     """Pixels of the clip after augmentation: one number for a square, or [height, width]."""
+    mean: RGB = (0.485, 0.456, 0.406)
+    """Mean of red, green and blue in [0, 1] that is subtracted: ImageNet's. `jepa data inspect` prints a source's own."""
+    std: RGB = (0.229, 0.224, 0.225)
+    """Standard deviation of red, green and blue that pixels are divided by. Dark videos need their own."""
     short_side: Positive | None = None
     """Frames are shrunk to this short side right after decoding, before they are cached and augmented."""
     cache_mb: Annotated[int, Field(ge=0)] = 0

@@ -78,7 +78,7 @@ class TrainingBatches(Dataset[Parts | DataError]):
         pixels = [clip for group in range(len(plan.picks)) for clip in self._group(plan, group, bad)]
         masks = self._sample_masks(plan.modality, len(pixels), generator(self._seed, "masks", plan.step))
         return Parts(
-            clip=normalise(torch.stack(pixels)),  # (B, C, T, H, W)
+            clip=normalise(torch.stack(pixels), mean=self._data.mean, std=self._data.std),  # (B, C, T, H, W)
             masks=[(mask.context, mask.target) for mask in masks],
             bad=bad,
         )

@@ -54,7 +54,7 @@ class _Entries(Dataset["tuple[int, Tensor] | BadFile"]):
     def __init__(self, source: Source, data: DataConfig, *, clips: int, decoder: Decoder) -> None:
         self.clips = clips if source.modality == "video" else 1
         self._source = source
-        self._resolution = data.resolution
+        self._resolution, self._mean, self._std = data.resolution, data.mean, data.std
         self._frames = data.frames_per_clip if source.modality == "video" else 1
         self._reader = ClipReader(data, decoder=decoder)
 
@@ -74,11 +74,12 @@ class _Entries(Dataset["tuple[int, Tensor] | BadFile"]):
         read = [item for item in items if not isinstance(item, BadFile)]
         bad = tuple(item for item in items if isinstance(item, BadFile))
         empty = torch.empty(0, self._frames, 3, *height_width(self._resolution), dtype=torch.uint8)
+        pixels = torch.cat([empty, *(clips for _, clips in read)])
         places = [place for place, clips in read for _ in clips]
         entries = [self._source.entries[place] for place in places]
         whole = [entry.start == 0 and entry.end is None for entry in entries]
         return LabelledBatch(
-            clip=normalise(torch.cat([empty, *(clips for _, clips in read)])),
+            clip=normalise(pixels, mean=self._mean, std=self._std),
             labels=torch.tensor(
                 [-1 if entry.label is None else entry.label for entry in entries], dtype=torch.long
             ),

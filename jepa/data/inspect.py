@@ -36,6 +36,9 @@ class Summary:
     sizes_px: Counter[tuple[int, int]]
     """(height, width) of the upright frames."""
     codecs: Counter[str]
+    mean: tuple[float, ...]
+    """Of red, green and blue in [0, 1], over the decoded frames; with ``std`` what `data.mean` and `data.std` take."""
+    std: tuple[float, ...]
     bad: tuple[BadFile, ...]
 
 
@@ -46,14 +49,21 @@ def inspect_source(source: Source, *, decoder: Decoder = "auto", timeout_s: floa
     training.
     """
     resolved = resolve_decoder(decoder)
-    good: list[tuple[VideoInfo, tuple[int, int]]] = []
+    infos: list[VideoInfo] = []
+    sizes: Counter[tuple[int, int]] = Counter()
+    moments: list[Tensor] = []
     bad: list[BadFile] = []
     for path in dict.fromkeys(entry.path for entry in source.entries):
         try:
-            good.append(_look(path, source.modality, decoder=resolved, timeout_s=timeout_s))
+            info, frames = _look(path, source.modality, decoder=resolved, timeout_s=timeout_s)
         except UnreadableError as error:
             bad.append(BadFile(path, error.reason))
-    infos = [info for info, _ in good]
+            continue
+        infos.append(info)
+        sizes[(frames.shape[1], frames.shape[2])] += 1
+        pixels = frames.flatten(0, 2).double() / 255  # (n, 3)
+        moments.append(torch.stack([pixels.mean(0), pixels.square().mean(0)]))
+    mean, square = torch.stack(moments).mean(0) if moments else torch.zeros(2, 3)
     labels = Counter(entry.label for entry in source.entries if entry.label is not None)
     return Summary(
         name=source.name,
@@ -65,8 +75,10 @@ def inspect_source(source: Source, *, decoder: Decoder = "auto", timeout_s: floa
         hours=sum(info.duration_s for info in infos) / 3600 if source.modality == "video" else 0.0,
         durations_s=_range([info.duration_s for info in infos]),
         rates_fps=Counter(round(info.fps, 2) for info in infos),
-        sizes_px=Counter(size for _, size in good),
+        sizes_px=sizes,
         codecs=Counter(info.codec for info in infos),
+        mean=tuple(round(value, 3) for value in mean.tolist()),
+        std=tuple(round(value, 3) for value in (square - mean.square()).sqrt().tolist()),
         bad=tuple(bad),
     )
 
@@ -111,16 +123,13 @@ def contact_sheet(clips: Iterable[Tensor], path: Path, *, height_px: int = 96) -
     return path
 
 
-def _look(
-    path: str, modality: Modality, *, decoder: Decoder, timeout_s: float
-) -> tuple[VideoInfo, tuple[int, int]]:
-    """Return what ``path`` holds and the size of its upright frames."""
+def _look(path: str, modality: Modality, *, decoder: Decoder, timeout_s: float) -> tuple[VideoInfo, Tensor]:
+    """Return what ``path`` holds, and its first, middle and last frame, (3 or fewer, H, W, 3) uint8."""
 
-    def look() -> tuple[VideoInfo, tuple[int, int]]:
+    def look() -> tuple[VideoInfo, Tensor]:
         with open_media(path, modality, decoder) as video:
             last = video.info.frames - 1
-            height, width = video.read(sorted({0, last // 2, last})).shape[1:3]
-            return video.info, (height, width)
+            return video.info, video.read(sorted({0, last // 2, last}))
 
     return bounded(look, seconds=timeout_s, path=path)
 

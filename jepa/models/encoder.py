@@ -11,7 +11,7 @@ from jepa.models.blocks import NORM_EPS, Blocks, init_weights
 from jepa.models.pooling import pool_tokens
 from jepa.models.positions import rotary, sincos
 from jepa.models.sizes import size
-from jepa.preprocess import Resolution, preprocess
+from jepa.preprocess import MEAN, RGB, STD, Resolution, preprocess
 from jepa.types import Grid
 
 
@@ -41,11 +41,18 @@ class Encoder(nn.Module):
     """Vision transformer over tubelets of video, or patches of images (V-JEPA, section 3; ViT, arXiv:2010.11929)."""
 
     def __init__(
-        self, config: ModelConfig, *, video: bool = True, image: bool = False, resolution: Resolution = 224
+        self,
+        config: ModelConfig,
+        *,
+        video: bool = True,
+        image: bool = False,
+        resolution: Resolution = 224,
+        mean: RGB = MEAN,
+        std: RGB = STD,
     ) -> None:
-        """Build with fresh weights; ``resolution`` (pixels) is only what ``preprocess`` resizes to by default."""
+        """Build with fresh weights; ``resolution`` (pixels), ``mean`` and ``std`` are those of ``preprocess``."""
         super().__init__()
-        self.resolution = resolution
+        self.resolution, self.mean, self.std = resolution, mean, std
         shape = size(config.size)
         self.dim, self.heads = shape.width, shape.heads
         self.patch, self.tubelet, self.positions = config.patch, config.tubelet, config.positions
@@ -91,10 +98,12 @@ class Encoder(nn.Module):
     def preprocess(self, frames: Tensor | np.ndarray | Sequence[Tensor | np.ndarray]) -> Tensor:
         """Turn uint8 frames (T, H, W, 3) of any size, or a list of such, into a clip: (B, 3, T, H', W').
 
-        Largest centred part of the clip's aspect, resized to ``resolution``, ImageNet mean and sd: as in the probes.
+        Largest centred part of the clip's aspect, resized to ``resolution`` and normalised: as in the probes.
         """
         several = frames if isinstance(frames, list | tuple) else [frames]
-        clips = [preprocess(torch.as_tensor(one), self.resolution) for one in several]
+        clips = [
+            preprocess(torch.as_tensor(one), self.resolution, mean=self.mean, std=self.std) for one in several
+        ]
         return torch.stack(clips).to(self.norm.weight.device)
 
     def _embed(self, clip: Tensor) -> Tensor:

@@ -13,7 +13,14 @@ from jepa.runtime.device import resolve_device
 def build_encoder(config: PretrainConfig) -> Encoder:
     """Build the encoder that ``config`` describes, with fresh weights from torch's global generator."""
     data = config.data
-    return Encoder(config.model, video=data.has_video, image=data.has_images, resolution=data.resolution)
+    return Encoder(
+        config.model,
+        video=data.has_video,
+        image=data.has_images,
+        resolution=data.resolution,
+        mean=data.mean,
+        std=data.std,
+    )
 
 
 def load_encoder(

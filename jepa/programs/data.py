@@ -45,6 +45,8 @@ def inspect(source: str, sheet: Path) -> dict[str, Any]:
         "fps": _counts(summary.rates_fps),
         "height_x_width": _counts(Counter({f"{h}x{w}": n for (h, w), n in summary.sizes_px.items()})),
         "codecs": _counts(summary.codecs),
+        "mean": list(summary.mean),
+        "std": list(summary.std),
         "bad": [{"path": bad.path, "reason": bad.reason} for bad in summary.bad],
         "contact_sheet": str(sheet) if examples else None,
     }

@@ -42,7 +42,7 @@ def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Pro
     clips = example_clips(sources[0], config)
     with torch.inference_mode():
         maps = pca_maps(encoder(clips[:MAP_CLIPS].to(state.device)), encoder.grid(clips.shape))
-    frames = denormalise(clips)  # (B, T, H, W, 3) uint8
+    frames = denormalise(clips, mean=config.data.mean, std=config.data.std)  # (B, T, H, W, 3) uint8
     write_report(
         run.root,
         title=run.root.name,

@@ -13,6 +13,8 @@ import torch
 
 from jepa.config.load import dump, load_config
 from jepa.config.schema import PretrainConfig
+from jepa.data.decode import open_video
+from jepa.data.evaluation import labelled_clips
 from jepa.errors import CheckpointError, DataError, NonFiniteError
 from jepa.models.zoo import load_encoder
 from jepa.objectives import build
@@ -239,6 +241,21 @@ def test_loaded_encoders_are_the_trained_ones(run_config: Build) -> None:
         assert all(torch.equal(value, trained[prefix + name]) for name, value in loaded.state_dict().items())
         frames = torch.randint(256, (4, 20, 30, 3), dtype=torch.uint8)
         assert loaded.embed(loaded.preprocess(frames)).shape == (1, loaded.dim)
+
+
+def test_training_probes_and_loaded_encoders_normalise_alike(run_config: Build) -> None:
+    """The clips of the loader, of the probes and of ``Encoder.preprocess`` agree for statistics of one's own."""
+    still = {"scale": [1.0, 1.0], "aspect": [1.0, 1.0], "flip": 0.0}
+    config = run_config(data={"mean": [0.2, 0.3, 0.4], "std": [0.1, 0.2, 0.3], "augment": still, "jitter": False})
+    pretrain(config)
+    _, trained = fresh_state(config)
+    source = program.open_sources(config.data.sources)[0]
+    measured = torch.cat([batch.clip for batch in labelled_clips(source, config.data)])
+    assert any(torch.equal(trained.clip[0], clip) for clip in measured)
+    with open_video(source.entries[0].path) as video:
+        frames = video.read([6, 7, 8, 9])
+    loaded = load_encoder(config.run_dir, device="cpu").preprocess(frames)
+    assert torch.equal(loaded[0], measured[0])
 
 
 def test_loading_what_is_no_run_is_refused(tmp_path: Path) -> None:
