@@ -87,7 +87,7 @@ class DataConfig(Section):
     resolution: Positive | tuple[Positive, Positive] = 224
     """Pixels of the clip after augmentation: one number for a square, or [height, width]."""
     mean: RGB = (0.485, 0.456, 0.406)
-    """Mean of red, green and blue in [0, 1] that is subtracted: ImageNet's. `jepa data inspect` prints a source's own."""
+    """Mean of red, green and blue in [0, 1] to subtract: ImageNet's. `jepa data inspect` prints a source's own."""
     std: RGB = (0.229, 0.224, 0.225)
     """Standard deviation of red, green and blue that pixels are divided by. Dark videos need their own."""
     short_side: Positive | None = None
