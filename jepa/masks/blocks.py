@@ -17,12 +17,16 @@ def block_shape(area: float, aspect: float, height: int, width: int) -> tuple[in
     return min(max(rows, 1), height), min(max(columns, 1), width)
 
 
-def place_block(frame: Tensor, rows: int, columns: int, generator: torch.Generator) -> None:
-    """Set a block of ``frame``, (height, width) bool, to True at a uniformly drawn place."""
-    height, width = frame.shape
-    top = int(torch.randint(height - rows + 1, (), generator=generator))
-    left = int(torch.randint(width - columns + 1, (), generator=generator))
-    frame[top : top + rows, left : left + columns] = True
+def random_blocks(
+    shape: tuple[int, ...], size: tuple[int, int], grid: Grid, generator: torch.Generator
+) -> Tensor:
+    """Place blocks of ``size`` (rows, columns) uniformly inside the frame: bool (*shape, height, width)."""
+    rows, columns = size
+    top = torch.randint(grid.height - rows + 1, (*shape, 1), generator=generator)
+    left = torch.randint(grid.width - columns + 1, (*shape, 1), generator=generator)
+    y, x = torch.arange(grid.height), torch.arange(grid.width)
+    down, across = (y >= top) & (y < top + rows), (x >= left) & (x < left + columns)
+    return down.unsqueeze(-1) & across.unsqueeze(-2)
 
 
 def multiblock(
@@ -37,19 +41,17 @@ def multiblock(
     """
     area = config.scale * grid.height * grid.width
     rows, columns = block_shape(area, uniform(config.aspect, generator), grid.height, grid.width)
-    if rows == grid.height and columns == grid.width:
+    if (rows, columns) == (grid.height, grid.width):
         rows, columns = (
             max(1, rows - 1),
             max(1, columns - 1),
         )  # a block as large as the frame leaves no context
-    hidden = torch.zeros(batch, grid.height, grid.width, dtype=torch.bool)
-    for sample in hidden:
-        for _ in range(config.blocks):
-            before = sample.clone()
-            place_block(sample, rows, columns, generator)
-            if sample.all():  # keep the last place that is still visible
-                sample.copy_(before)
-    hidden = hidden.flatten(1).repeat(1, grid.time)  # (B, N)
+    blocks = random_blocks((batch, config.blocks), (rows, columns), grid, generator)
+    unions = (
+        blocks.cumsum(dim=1).bool().flatten(2)
+    )  # (B, blocks, height * width): of the first, the first two, ...
+    partial = (~unions.all(dim=2)).sum(dim=1) - 1  # the largest union that leaves a place to see
+    hidden = unions[torch.arange(batch), partial].repeat(1, grid.time)  # (B, N)
     cut = cut_raster if config.truncate == "raster" else cut_uniform
     return (Masks(context=cut(~hidden, generator), target=cut(hidden, generator)),)
 
@@ -63,21 +65,18 @@ def image_blocks(
     """
     frame = grid.height * grid.width
     area = uniform(config.target_scale, generator) * frame
-    rows, columns = block_shape(area, uniform(config.target_aspect, generator), grid.height, grid.width)
-    targets = torch.zeros(config.targets, batch, grid.height, grid.width, dtype=torch.bool)
-    for block in targets.flatten(0, 1):
-        place_block(block, rows, columns, generator)
+    size = block_shape(area, uniform(config.target_aspect, generator), grid.height, grid.width)
+    targets = random_blocks((config.targets, batch), size, grid, generator).flatten(2)  # (targets, B, N)
     area = uniform(config.context_scale, generator) * frame
-    context_rows, context_columns = block_shape(area, 1.0, grid.height, grid.width)
-    visible = torch.zeros(batch, grid.height, grid.width, dtype=torch.bool)
-    for block in visible:
-        place_block(block, context_rows, context_columns, generator)
-    free = visible & ~targets.any(0)
-    empty = ~free.flatten(1).any(1)
-    free[empty] = ~targets.any(0)[empty]  # on tiny grids the targets may cover the context block
-    if not free.flatten(1).any(1).all():
+    size_of_context = block_shape(area, 1.0, grid.height, grid.width)
+    visible = random_blocks((batch,), size_of_context, grid, generator).flatten(1)  # (B, N)
+    left_over = ~targets.any(dim=0)
+    free = visible & left_over
+    empty = ~free.any(dim=1)
+    free[empty] = left_over[empty]  # on tiny grids the targets may cover the context block
+    if not free.any(dim=1).all():
         raise ValueError(
-            f"{config.targets} target blocks of {rows} x {columns} cover the whole {tuple(grid)} grid"
+            f"{config.targets} target blocks of {size[0]} x {size[1]} cover the whole {tuple(grid)} grid"
         )
-    context = cut_uniform(free.flatten(1), generator)
-    return tuple(Masks(context=context, target=complement(~target.flatten(1))) for target in targets)
+    context = cut_uniform(free, generator)
+    return tuple(Masks(context=context, target=complement(~target)) for target in targets)
