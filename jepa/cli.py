@@ -89,7 +89,7 @@ def demo(
 
 @app.command()
 def check(
-    config: Annotated[str | None, typer.Argument(metavar="[CONFIG]", help="Also check this config.")] = None,
+    config: Annotated[str | None, typer.Argument(metavar="CONFIG", help="Also check this config.")] = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -137,7 +137,9 @@ def synth(
 
 @data_app.command()
 def inspect(
-    source: Annotated[str, typer.Argument(help="Folder of videos or images, or a list (.csv, .txt).")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Folder of videos or images, or a list (.csv, .txt).")
+    ],
     sheet: Annotated[Path, typer.Option("--sheet", help="Where the contact sheet (PNG) goes.")] = Path(
         "contact-sheet.png"
     ),

@@ -6,6 +6,7 @@ from pathlib import Path
 from jepa.config.load import load_config
 from jepa.config.schema import PretrainConfig
 from jepa.programs.pretrain import PretrainResult, pretrain
+from jepa.runtime.terminal import Progress
 
 RECIPE = Path(__file__).with_name("demo.yaml")
 
@@ -27,4 +28,6 @@ def demo_config(directory: Path, *, seed: int = 0, overrides: Sequence[str] = ()
 
 def demo(directory: Path, *, seed: int = 0, overrides: Sequence[str] = ()) -> PretrainResult:
     """Run the recipe; a demo that was interrupted continues. The probe tables and the report are the outcome."""
-    return pretrain(demo_config(directory, seed=seed, overrides=overrides))
+    config = demo_config(directory, seed=seed, overrides=overrides)
+    Progress(config.optim.steps).note(f"videos, run and report go to {directory}; videos are written once")
+    return pretrain(config)
