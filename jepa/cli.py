@@ -53,7 +53,9 @@ def pretrain(
     from jepa.config.load import load_config
 
     # A wrong config is answered before torch is imported.
-    parsed = load_config(config, [*(overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])])
+    parsed = load_config(
+        config, [*(overrides or []), *([f"run_dir={json.dumps(str(run_dir))}"] if run_dir else [])]
+    )
     from jepa.programs.pretrain import pretrain as run
 
     result = run(parsed)

@@ -1,5 +1,6 @@
 """`jepa demo`: generated mp4 files, a small encoder trained on the CPU, and what it learned."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,16 +15,15 @@ RECIPE = Path(__file__).with_name("demo.yaml")
 def demo_config(directory: Path, *, seed: int = 0, overrides: Sequence[str] = ()) -> PretrainConfig:
     """Return the packaged recipe with its files under ``directory``; ``overrides`` come last."""
     recipe = load_config(RECIPE)
-    places = [f"run_dir={directory / f'run-seed{seed}'}", f"seed={seed}"]
-    places += [
-        f"data.sources.{i}.path={directory / 'videos' / Path(s.path).name}"
-        for i, s in enumerate(recipe.data.sources)
-    ]
-    for i, task in enumerate(recipe.probes):
-        for split in ("train", "test"):
-            name = Path(getattr(task, split).path).name
-            places.append(f"probes.{i}.{split}.path={directory / 'videos' / name}")
-    return load_config(RECIPE, [*places, *overrides])
+    places = {"run_dir": directory / f"run-seed{seed}"}
+    for number, source in enumerate(recipe.data.sources):
+        places[f"data.sources.{number}.path"] = directory / "videos" / Path(source.path).name
+    for number, task in enumerate(recipe.probes):
+        places[f"probes.{number}.train.path"] = directory / "videos" / Path(task.train.path).name
+        places[f"probes.{number}.test.path"] = directory / "videos" / Path(task.test.path).name
+    # Quoted, so that YAML takes a folder called 1 or a: b for a name.
+    chosen = [f"{key}={json.dumps(str(path))}" for key, path in places.items()]
+    return load_config(RECIPE, [*chosen, f"seed={seed}", *overrides])
 
 
 def demo(directory: Path, *, seed: int = 0, overrides: Sequence[str] = ()) -> PretrainResult:

@@ -24,6 +24,11 @@ def test_everything_lies_under_the_given_folder(tmp_path: Path) -> None:
     assert (config.seed, config.run_dir) == (3, str(tmp_path / "run-seed3"))
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    odd = tmp_path / "1: [a], #b"
+    assert demo_config(odd).run_dir == str(odd / "run-seed0")
+
+
 def test_probes_are_fitted_on_training_videos_and_scored_on_others(tmp_path: Path) -> None:
     config = demo_config(tmp_path)
     for task in config.probes:
