@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -246,7 +247,9 @@ def test_loaded_encoders_are_the_trained_ones(run_config: Build) -> None:
 def test_training_probes_and_loaded_encoders_normalise_alike(run_config: Build) -> None:
     """The clips of the loader, of the probes and of ``Encoder.preprocess`` agree for statistics of one's own."""
     still = {"scale": [1.0, 1.0], "aspect": [1.0, 1.0], "flip": 0.0}
-    config = run_config(data={"mean": [0.2, 0.3, 0.4], "std": [0.1, 0.2, 0.3], "augment": still, "jitter": False})
+    config = run_config(
+        data={"mean": [0.2, 0.3, 0.4], "std": [0.1, 0.2, 0.3], "augment": still, "jitter": False}
+    )
     pretrain(config)
     _, trained = fresh_state(config)
     source = program.open_sources(config.data.sources)[0]
@@ -343,3 +346,17 @@ def test_a_cooldown_starts_from_another_runs_weights_with_longer_clips(
     other = run_config(initial_weights=str(tmp_path / "first"), model={"patch": 4})
     with pytest.raises(CheckpointError, match="does not fit this configuration"):
         pretrain(other)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore"
+)  # the compiler looks at tensors in ways that warn, and fails where that is an error
+def test_a_compiled_step_gives_the_eager_loss(run_config: Build) -> None:
+    still = {"size": "nano", "patch": 8, "drop_path": 0.0}
+    eager = fresh_state(run_config(model=still))
+    compiled = fresh_state(run_config(model=still, compile=True))
+    for _ in range(2):
+        one, two = train_step(*eager), train_step(*compiled)
+        assert float(one["loss"]) == pytest.approx(float(two["loss"]), rel=1e-4)
+    assert list(compiled[0].objective.state_dict()) == list(eager[0].objective.state_dict())
