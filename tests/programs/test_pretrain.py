@@ -349,6 +349,7 @@ def test_a_cooldown_starts_from_another_runs_weights_with_longer_clips(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 @pytest.mark.filterwarnings(
     "ignore"
 )  # the compiler looks at tensors in ways that warn, and fails where that is an error
