@@ -350,9 +350,7 @@ def test_a_cooldown_starts_from_another_runs_weights_with_longer_clips(
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
-@pytest.mark.filterwarnings(
-    "ignore"
-)  # the compiler looks at tensors in ways that warn, and fails where that is an error
+@pytest.mark.filterwarnings("ignore")  # the compiler itself warns, and fails where that is an error
 def test_a_compiled_step_gives_the_eager_loss(run_config: Build) -> None:
     still = {"size": "nano", "patch": 8, "drop_path": 0.0}
     eager = fresh_state(run_config(model=still))
