@@ -331,6 +331,27 @@ def test_a_signal_to_the_whole_group_still_ends_with_a_checkpoint(
     assert list_checkpoints(Path(config.run_dir))[-1][0] == answer["step"]
 
 
+def test_a_killed_run_resumes_from_its_checkpoint_as_if_unbroken(run_config: Build, tmp_path: Path) -> None:
+    """SIGKILL between two checkpoints: logged steps past the checkpoint are dropped and made again."""
+    settings = {"checkpoint": {"every_steps": 2}, "optim": {"steps": 2000, "warmup_steps": 2}}
+    (tmp_path / "run.yaml").write_text(dump(run_config(run_dir=str(tmp_path / "killed"), **settings)))
+    command = [sys.executable, "-m", "jepa", "pretrain", str(tmp_path / "run.yaml")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("step 7/"):
+            process.kill()
+            break
+    process.communicate()
+    reached = len(losses(tmp_path / "killed"))
+    steps = reached + 3
+    for name in ("killed", "unbroken"):
+        done = list_checkpoints(tmp_path / name)
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt_after(patch, steps - (done[-1][0] if done else 0))
+            assert pretrain(run_config(run_dir=str(tmp_path / name), **settings)).step == steps
+    assert losses(tmp_path / "killed") == losses(tmp_path / "unbroken")
+
+
 def test_a_cooldown_starts_from_another_runs_weights_with_longer_clips(
     run_config: Build, tmp_path: Path
 ) -> None:
