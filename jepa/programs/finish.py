@@ -39,10 +39,7 @@ def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Pro
     summary = summarise(state, metrics, tables)
     run.write_summary(summary)
     warning = collapse_warning(last_health(metrics), width=encoder.dim)
-    clips = example_clips(sources[0], config)
-    with torch.inference_mode():
-        maps = pca_maps(encoder(clips[:MAP_CLIPS].to(state.device)), encoder.grid(clips.shape))
-    frames = denormalise(clips, mean=config.data.mean, std=config.data.std)  # (B, T, H, W, 3) uint8
+    sheet, maps = pictures(example_clips(sources[0], config), state, run)
     write_report(
         run.root,
         title=run.root.name,
@@ -50,8 +47,8 @@ def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Pro
         metrics=metrics,
         summary=summary,
         probe_tables=tables,
-        contact_sheet=Image.open(contact_sheet(frames, run.plots / "contact_sheet.png")),
-        feature_maps=draw_maps(frames[:MAP_CLIPS], maps),
+        contact_sheet=sheet,
+        feature_maps=maps,
         notes=[warning] if warning else [],
     )
     for table in tables:
@@ -60,6 +57,18 @@ def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Pro
             progress.note(f"{table.task}: {verdict.text}")
     progress.note(f"report: {run.report}")
     return summary
+
+
+def pictures(clips: Tensor, state: State, run: RunDir) -> tuple[Image.Image | None, Image.Image | None]:
+    """Return the contact sheet and the feature maps of ``clips``; neither when every example file was bad."""
+    if len(clips) == 0:
+        return None, None
+    data, encoder = state.config.data, state.objective.probed
+    frames = denormalise(clips, mean=data.mean, std=data.std)  # (B, T, H, W, 3) uint8
+    with torch.inference_mode():
+        tokens = encoder(clips[:MAP_CLIPS].to(state.device))
+    maps = draw_maps(frames[:MAP_CLIPS], pca_maps(tokens, encoder.grid(clips.shape)))
+    return Image.open(contact_sheet(frames, run.plots / "contact_sheet.png")), maps
 
 
 def summarise(state: State, metrics: list[dict[str, Any]], tables: list[ProbeTable]) -> dict[str, Any]:
