@@ -107,7 +107,13 @@ def example_frames(
 
 
 def contact_sheet(clips: Iterable[Tensor], path: Path, *, height_px: int = 96) -> Path:
-    """Write a PNG with one row per clip and its frames over time from left to right; return ``path``.
+    """Write what `draw_sheet` draws as a PNG; return ``path``."""
+    draw_sheet(clips, height_px=height_px).save(path, format="PNG")
+    return path
+
+
+def draw_sheet(clips: Iterable[Tensor], *, height_px: int = 96) -> Image.Image:
+    """Draw one row per clip, its frames over time from left to right.
 
     Each clip is (T, H, W, 3) uint8; sizes and lengths may differ.
     """
@@ -119,8 +125,7 @@ def contact_sheet(clips: Iterable[Tensor], path: Path, *, height_px: int = 96) -
         for picture in row:
             sheet.paste(picture, (left, number * (height_px + GAP)))
             left += picture.width + GAP
-    sheet.save(path, format="PNG")
-    return path
+    return sheet
 
 
 def _look(path: str, modality: Modality, *, decoder: Decoder, timeout_s: float) -> tuple[VideoInfo, Tensor]:

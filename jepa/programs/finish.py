@@ -10,7 +10,7 @@ import jepa
 from jepa.config.load import dump
 from jepa.config.schema import PretrainConfig
 from jepa.data.evaluation import labelled_clips
-from jepa.data.inspect import contact_sheet
+from jepa.data.inspect import draw_sheet
 from jepa.data.sources import Source
 from jepa.preprocess import denormalise
 from jepa.probes.health import collapse_warning
@@ -39,7 +39,7 @@ def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Pro
     summary = summarise(state, metrics, tables)
     run.write_summary(summary)
     warning = collapse_warning(last_health(metrics), width=encoder.dim)
-    sheet, maps = pictures(example_clips(sources[0], config), state, run)
+    sheet, maps = pictures(example_clips(sources[0], config), state)
     write_report(
         run.root,
         title=run.root.name,
@@ -59,7 +59,7 @@ def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Pro
     return summary
 
 
-def pictures(clips: Tensor, state: State, run: RunDir) -> tuple[Image.Image | None, Image.Image | None]:
+def pictures(clips: Tensor, state: State) -> tuple[Image.Image | None, Image.Image | None]:
     """Return the contact sheet and the feature maps of ``clips``; neither when every example file was bad."""
     if len(clips) == 0:
         return None, None
@@ -68,7 +68,7 @@ def pictures(clips: Tensor, state: State, run: RunDir) -> tuple[Image.Image | No
     with torch.inference_mode():
         tokens = encoder(clips[:MAP_CLIPS].to(state.device))
     maps = draw_maps(frames[:MAP_CLIPS], pca_maps(tokens, encoder.grid(clips.shape)))
-    return Image.open(contact_sheet(frames, run.plots / "contact_sheet.png")), maps
+    return draw_sheet(frames), maps
 
 
 def summarise(state: State, metrics: list[dict[str, Any]], tables: list[ProbeTable]) -> dict[str, Any]:
