@@ -100,7 +100,7 @@ class PretrainConfig(Section):
     compile: bool = False
     """Compile encoder and predictor with torch.compile."""
     threads: Positive | None = None
-    """Threads of torch on the CPU; by default torch decides."""
+    """Threads of torch on the CPU; by default torch decides. Another number rounds differently."""
     initial_weights: str | None = None
     """A run directory or checkpoint whose weights step 0 starts from, as for a cooldown; the optimizer starts anew."""
     data: DataConfig

@@ -86,7 +86,7 @@ def resume(state: State, run: RunDir) -> bool:
     return True
 
 
-# What may change between two parts of one run: it moves no weight.
+# What may change between two parts of one run: it moves no weight, but for rounding.
 FREE_TO_CHANGE = ("run_dir", "device", "threads", "compile", "checkpoint", "log", "probes")
 FREE_DATA_KEYS = ("workers", "cache_mb", "decode_timeout_s", "max_bad_fraction")
 
