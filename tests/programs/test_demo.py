@@ -13,6 +13,7 @@ SMALL = [
     "optim.warmup_steps=0",
     "log.knn_every_steps=4",
     "log.every_steps=2",
+    "threads=1",  # as all tests
 ]
 
 
