@@ -382,3 +382,9 @@ def test_a_compiled_step_gives_the_eager_loss(run_config: Build) -> None:
         one, two = train_step(*eager), train_step(*compiled)
         assert float(one["loss"]) == pytest.approx(float(two["loss"]), rel=1e-4)
     assert list(compiled[0].objective.state_dict()) == list(eager[0].objective.state_dict())
+
+
+def test_checkpoints_are_written_by_time_too(run_config: Build) -> None:
+    config = run_config(checkpoint={"every_steps": 1000, "every_minutes": 1e-9, "keep_every": 1})
+    pretrain(config)
+    assert [step for step, _ in list_checkpoints(Path(config.run_dir))] == list(range(1, 9))
