@@ -1,5 +1,10 @@
 """Small shared pieces: a tiny configuration, a seeded generator, a clip."""
 
+import os
+
+# Tiny tensors: more threads only wait for each other. Set before torch is imported, and for the processes tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 
