@@ -27,11 +27,6 @@ def effective_rank(features: Tensor) -> float:
     return float(torch.exp(-(shares * shares.log()).sum()).clamp_min(1))
 
 
-def feature_std(features: Tensor) -> float:
-    """Return the standard deviation over samples, averaged over the channels of (..., D)."""
-    return float(features.detach().flatten(0, -2).float().std(dim=0, correction=0).mean())
-
-
 def collapse_warning(signals: Mapping[str, float], width: int) -> str | None:
     """Say in plain words that features collapse, with the values that show it, or return None.
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jepa.config.schema import PretrainConfig
 from jepa.masks import sample_masks
 from jepa.objectives import OBJECTIVES, build
+from jepa.objectives.base import spread
 from jepa.objectives.lejepa import sigreg
 from jepa.types import Batch, Masks
 from tests.conftest import tiny_config
@@ -213,3 +214,8 @@ def test_gradients_reach_the_context_through_lejepas_targets() -> None:
         predicted, targets.gather(1, masks.target.unsqueeze(-1).expand(-1, -1, targets.shape[-1]))
     ).backward()
     assert objective.encoder.patch_embed.weight.grad.any()
+
+
+def test_spread_is_over_samples_not_over_channels() -> None:
+    assert spread(torch.arange(6.0).expand(10, 6)) == 0
+    assert spread(torch.tensor([[-1.0], [1.0]]).expand(2, 6)).item() == pytest.approx(2**0.5)

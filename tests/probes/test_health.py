@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from jepa.probes.health import collapse_warning, effective_rank, feature_std
+from jepa.probes.health import collapse_warning, effective_rank
 
 
 @pytest.mark.parametrize(("n", "width"), [(300, 20), (20, 300), (64, 64)])
@@ -35,11 +35,6 @@ def test_total_collapse_is_one_and_not_a_number_is_said():
     assert effective_rank(torch.zeros(50, 8)) >= 1
     assert math.isnan(effective_rank(torch.full((4, 4), float("nan"))))
     assert math.isnan(effective_rank(torch.empty(0, 8)))
-
-
-def test_spread_is_over_samples_not_over_channels():
-    assert feature_std(torch.arange(6.0).expand(10, 6)) == 0
-    assert feature_std(torch.tensor([[-1.0], [1.0]]).expand(2, 6)) == pytest.approx(1)
 
 
 def test_warns_in_plain_words_with_the_values():
