@@ -67,23 +67,15 @@ class AugmentConfig(Section):
         return self
 
 
-class DataConfig(Section):
-    """What is read, how clips are cut from it, and how they are fed."""
+class ReadConfig(Section):
+    """How clips are cut from a file, resized and normalised, and by how many processes."""
 
-    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
-    """Mixed by weight. Video and image sources may stand together; each batch is all of one kind."""
-    image_fraction: Fraction | None = None
-    """Share of steps that train on images when both kinds are given; by default the images' share of the weights."""
     frames_per_clip: Positive = 16
     """Frames of a video clip (T). Images always have T = 1."""
     fps: Annotated[float, Field(gt=0)] | None = None
     """Frames per second of the clip; frames repeat where the file has fewer. Give this or `stride` (V-JEPA 2: 4)."""
     stride: Positive | None = None
     """Every how many-th frame of the file is taken. Give this or `fps` (V-JEPA: 4)."""
-    clips_per_video: Positive = 1
-    """Clips cut from one opened video; they fill neighbouring places of a batch, so it must divide `batch_size`."""
-    jitter: bool = True
-    """Draw the start of a clip at random; off: clips are spread evenly over the video."""
     resolution: Positive | tuple[Positive, Positive] = 224
     """Pixels of the clip after augmentation: one number for a square, or [height, width]."""
     mean: RGB = (0.485, 0.456, 0.406)
@@ -92,20 +84,38 @@ class DataConfig(Section):
     """Standard deviation of red, green and blue that pixels are divided by. Dark videos need their own."""
     short_side: Positive | None = None
     """Frames are shrunk to this short side right after decoding, before they are cached and augmented."""
-    cache_mb: Annotated[int, Field(ge=0)] = 0
-    """Memory, per worker, for decoded (and shrunk) videos; 0 decodes every clip anew."""
-    augment: AugmentConfig = AugmentConfig()
-    """Augmentations of training clips."""
     batch_size: Positive = 32
-    """Clips per optimizer step, over all accumulation steps."""
+    """Clips per optimizer step, over all accumulation steps; in measuring, clips per forward pass."""
     workers: Annotated[int, Field(ge=0)] = 2
-    """Decoding processes; 0 decodes in the training process."""
+    """Decoding processes; 0 decodes in the main process."""
     decoder: Literal["auto", "pyav", "torchcodec"] = "auto"
     """auto: torchcodec when it imports and works, else PyAV."""
     decode_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     """A file whose decoding takes longer counts as bad."""
     max_bad_fraction: Fraction = 0.01
     """The run stops when more than this fraction of all files turned out bad."""
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Pixels of the clip."""
+        return (self.resolution, self.resolution) if isinstance(self.resolution, int) else self.resolution
+
+
+class DataConfig(ReadConfig):
+    """What is read, how clips are cut from it, and how they are fed."""
+
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    """Mixed by weight. Video and image sources may stand together; each batch is all of one kind."""
+    image_fraction: Fraction | None = None
+    """Share of steps that train on images when both kinds are given; by default the images' share of the weights."""
+    clips_per_video: Positive = 1
+    """Clips cut from one opened video; they fill neighbouring places of a batch, so it must divide `batch_size`."""
+    jitter: bool = True
+    """Draw the start of a clip at random; off: clips are spread evenly over the video."""
+    cache_mb: Annotated[int, Field(ge=0)] = 0
+    """Memory, per worker, for decoded (and shrunk) videos; 0 decodes every clip anew."""
+    augment: AugmentConfig = AugmentConfig()
+    """Augmentations of training clips."""
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
@@ -118,11 +128,6 @@ class DataConfig(Section):
                 f"clips_per_video {self.clips_per_video} must divide batch_size {self.batch_size}"
             )
         return self
-
-    @property
-    def height_width(self) -> tuple[int, int]:
-        """Pixels of the clip."""
-        return (self.resolution, self.resolution) if isinstance(self.resolution, int) else self.resolution
 
     @property
     def has_video(self) -> bool:

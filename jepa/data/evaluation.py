@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from jepa.config.data import DataConfig
+from jepa.config.data import ReadConfig
 from jepa.data.decode import Decoder, resolve_decoder
 from jepa.data.reading import ClipReader
 from jepa.data.sampling import clip_places
@@ -30,7 +30,7 @@ class LabelledBatch:
     """Files that were skipped."""
 
 
-def labelled_clips(source: Source, data: DataConfig, *, clips_per_video: int = 1) -> Iterator[LabelledBatch]:
+def labelled_clips(source: Source, data: ReadConfig, *, clips_per_video: int = 1) -> Iterator[LabelledBatch]:
     """Return all entries of ``source`` as batches of about ``data.batch_size`` clips.
 
     A video gives ``clips_per_video`` clips spread evenly over it (one: the centre), every one preprocessed as
@@ -51,7 +51,7 @@ def labelled_clips(source: Source, data: DataConfig, *, clips_per_video: int = 1
 class _Entries(Dataset["tuple[int, Tensor] | BadFile"]):
     """Maps the place of an entry to it and its clips, (clips, T, C, H, W) uint8."""
 
-    def __init__(self, source: Source, data: DataConfig, *, clips: int, decoder: Decoder) -> None:
+    def __init__(self, source: Source, data: ReadConfig, *, clips: int, decoder: Decoder) -> None:
         self.clips = clips if source.modality == "video" else 1
         self._source = source
         self._resolution, self._mean, self._std = data.resolution, data.mean, data.std

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from jepa.config.data import DataConfig
+from jepa.config.data import ReadConfig
 from jepa.data.augment import shrink
 from jepa.data.cache import FrameCache, Frames
 from jepa.data.decode import Decoder, bounded, open_media
@@ -17,7 +17,7 @@ CHUNK = 64  # frames decoded at full size before they are shrunk, which bounds t
 class ClipReader:
     """Reads clips as ``data`` describes them. One per process: it holds the cache."""
 
-    def __init__(self, data: DataConfig, *, decoder: Decoder, cache_mb: int = 0) -> None:
+    def __init__(self, data: ReadConfig, *, decoder: Decoder, cache_mb: int = 0) -> None:
         self._shapes: dict[Modality, ClipShape] = {
             "video": ClipShape(data.frames_per_clip, fps=data.fps, stride=data.stride),
             "image": ClipShape(1, stride=1),
