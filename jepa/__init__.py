@@ -10,9 +10,35 @@ _LAZY = {
     "load_encoder": "jepa.models.zoo",
     "load_config": "jepa.config.load",
     "pretrain": "jepa.programs.pretrain",
+    "probe": "jepa.programs.probe",
+    "embed": "jepa.programs.embed",
+    "search": "jepa.programs.search",
+    "health": "jepa.programs.health_report",
+    "benchmark": "jepa.programs.benchmark",
+    "compare": "jepa.programs.compare",
+    "LinearProbe": "jepa.probes.linear",
+    "MlpProbe": "jepa.probes.mlp",
+    "AttentiveProbe": "jepa.probes.attentive",
+    "KnnProbe": "jepa.probes.knn",
 }
 
-__all__ = ["Encoder", "__version__", "load_config", "load_encoder", "pretrain"]
+__all__ = [
+    "AttentiveProbe",
+    "Encoder",
+    "KnnProbe",
+    "LinearProbe",
+    "MlpProbe",
+    "__version__",
+    "benchmark",
+    "compare",
+    "embed",
+    "health",
+    "load_config",
+    "load_encoder",
+    "pretrain",
+    "probe",
+    "search",
+]
 
 
 def __getattr__(name: str) -> object:

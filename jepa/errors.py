@@ -29,3 +29,7 @@ class RunError(JepaError, RuntimeError):
 
 class NonFiniteError(RunError, FloatingPointError):
     """A loss or a gradient is not finite; no weight was changed by the step that found it."""
+
+
+class InterruptError(RunError):
+    """A signal ended the work; what was finished is kept, and the same command goes on."""

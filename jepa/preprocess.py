@@ -27,13 +27,16 @@ def preprocess(frames: Tensor, resolution: Resolution, *, mean: RGB = MEAN, std:
     return normalise(centre_pixels(frames, resolution), mean=mean, std=std)
 
 
-def centre_pixels(frames: Tensor, resolution: Resolution) -> Tensor:
-    """Do what `preprocess` does, short of normalising: (T, H, W, 3) uint8 -> (T, C, *resolution) uint8."""
+def centre_pixels(frames: Tensor, resolution: Resolution, *, place: float = 0.5) -> Tensor:
+    """Do what `preprocess` does, short of normalising: (T, H, W, 3) uint8 -> (T, C, *resolution) uint8.
+
+    ``place`` moves the part along the frame's longer side: 0 is the left or upper end, 1 the other one.
+    """
     height, width = frames.shape[1:3]
     out_height, out_width = height_width(resolution)
     scale = min(height / out_height, width / out_width)
     crop_height, crop_width = round(out_height * scale), round(out_width * scale)
-    top, left = (height - crop_height) // 2, (width - crop_width) // 2
+    top, left = int((height - crop_height) * place), int((width - crop_width) * place)
     part = frames[:, top : top + crop_height, left : left + crop_width].permute(0, 3, 1, 2)  # (T, C, h, w)
     return resize(part, out_height, out_width)
 

@@ -130,8 +130,10 @@ def test_data_synth_and_inspect(jepa: Run, tmp_path: Path) -> None:
     assert json.loads(made.stdout)["lists"] == [
         "test-appearance.csv",
         "test-motion.csv",
+        "test-next.csv",
         "train-appearance.csv",
         "train-motion.csv",
+        "train-next.csv",
     ]
     (tmp_path / "set" / "train" / "cut.mp4").write_bytes(
         (tmp_path / "set" / "train" / "000000.mp4").read_bytes()[:300]

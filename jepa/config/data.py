@@ -13,7 +13,7 @@ class FileSource(Section):
     """Videos or images on disk."""
 
     kind: Literal["folder", "csv", "images"]
-    """folder: a tree of videos, `class/video.mp4` or flat. images: likewise for images.
+    """folder: a tree of videos, `class/video.mp4` or flat. images: likewise for images, or a list of them.
     csv: a list of `path,label[,start,end]` or `path label` lines."""
     path: str
     """Folder or list file, relative to the working directory. Relative entries of a list start at the list's folder."""
@@ -21,6 +21,10 @@ class FileSource(Section):
     """Share of this source among the sources of its kind of clip (video or image); weights need not sum to one."""
     split: str | None = None
     """Keep only the rows of a csv whose `split` column holds this value."""
+    separator: str | None = None
+    """What stands between the labels of one row, where it has several at once (multi-label)."""
+    targets: tuple[str, ...] = ()
+    """Columns of a csv that hold numbers to predict (regression)."""
 
 
 class SyntheticSource(Section):
@@ -37,13 +41,31 @@ class SyntheticSource(Section):
     """Width and height of the videos."""
     seed: int = 0
     """Seed of the generator; two sets with different seeds share no video."""
-    label: Literal["motion", "appearance"] = "motion"
-    """Which of the two labels the source carries (for online k-NN and probes; pre-training ignores labels)."""
+    label: Literal["motion", "appearance", "next"] = "motion"
+    """Which label the source carries, for k-NN and probes. next: in which ninth of the last frame the shape ends."""
     weight: float = Field(default=1.0, gt=0)
     """As for files."""
 
 
-Source = Annotated[FileSource | SyntheticSource, Field(discriminator="kind")]
+class PhysicsSource(Section):
+    """Videos of a lawful world, generated on first use, to learn from what never happens (`jepa.data.physics`)."""
+
+    kind: Literal["physics"]
+    path: str
+    """As for synthetic videos."""
+    videos: Positive = 2000
+    """Number of videos."""
+    frames: Annotated[int, Field(ge=16)] = 24
+    """Frames per video; a body needs several to come out from behind an occluder."""
+    size_px: Annotated[int, Field(ge=16)] = 64
+    """Width and height of the videos."""
+    seed: int = 0
+    """Seed of the generator; two sets with different seeds share no video."""
+    weight: float = Field(default=1.0, gt=0)
+    """As for files."""
+
+
+Source = Annotated[FileSource | SyntheticSource | PhysicsSource, Field(discriminator="kind")]
 
 
 class AugmentConfig(Section):

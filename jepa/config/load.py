@@ -35,7 +35,17 @@ def load_config(
     Raises:
         ConfigError: The file cannot be read, or the config is wrong; ``problems`` holds every mistake.
     """
-    tree: object = _read_with_base(_find(Path(path)))
+    return assemble(read_tree(path), overrides, schema)
+
+
+def read_tree(path: str | Path, *, folder: str = "configs") -> dict[str, object]:
+    """Read the values of a YAML file, or of the stem of one below ``folder``, with those of its ``base``."""
+    return _read_with_base(_find(Path(path), folder))
+
+
+def assemble(values: object, overrides: Sequence[str], schema: type[T]) -> T:
+    """Check ``values`` with ``overrides`` (see `load_config`) applied; raises ConfigError with every mistake."""
+    tree = values
     problems: list[str] = []
     for override in overrides:
         try:
@@ -90,14 +100,14 @@ def _without(paths: Sequence[tuple[int | str, ...]], tree: Any) -> object:
     return tree
 
 
-def _find(path: Path) -> Path:
-    """Return the file that ``path`` names, as a path or as a stem below ``configs/``."""
+def _find(path: Path, folder: str) -> Path:
+    """Return the file that ``path`` names, as a path or as a stem below ``folder``."""
     if path.is_file():
         return path
     if path.is_dir():
         hint = f", such as {path / 'config.yaml'}" if (path / "config.yaml").is_file() else ""
         raise ConfigError(f"{path}: is a folder; give a YAML file{hint}")
-    shipped = sorted(Path("configs").glob("**/*.yaml"))
+    shipped = sorted(Path(folder).glob("**/*.yaml"))
     named = [
         file for file in shipped if f"/{file.with_suffix('').as_posix()}".endswith(f"/{path.as_posix()}")
     ]

@@ -4,8 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from jepa.config.data import DataConfig, Source
+from jepa.config.data import DataConfig
 from jepa.config.method import MasksConfig, ModelConfig, Objective, PredictorConfig
+from jepa.config.probe import ProbeTask
 from jepa.config.section import Positive, Section
 from jepa.errors import ConfigError
 
@@ -73,19 +74,6 @@ class LogConfig(Section):
     """Write TensorBoard events when tensorboard is installed."""
 
 
-class ProbeTask(Section):
-    """A label to read from frozen features at the end of the run."""
-
-    name: str
-    """Name of the task in tables."""
-    train: Source
-    """Labelled clips to fit on; a part of them, chosen by video, selects the weight decay."""
-    test: Source
-    """Labelled clips that are scored once."""
-    pooling: Literal["mean", "time"] = "time"
-    """mean: over all tokens. time: over space, the time steps side by side. Applied alike to every row of the table."""
-
-
 class PretrainConfig(Section):
     """A pre-training run."""
 
@@ -146,6 +134,10 @@ class PretrainConfig(Section):
             (
                 kind in ("ijepa", "joint") and any(mask.kind != "image_blocks" for mask in self.masks.image),
                 f"objective {kind} needs masks.image of kind image_blocks",
+            ),
+            (
+                any("features" in (task.train.kind, task.test.kind) for task in self.probes),
+                "probes of a run read videos or images; features on disk are for `jepa probe`",
             ),
             (self.log.knn_every_steps is not None and not self.probes, "log.knn_every_steps needs a probe"),
         ]

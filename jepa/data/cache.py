@@ -1,12 +1,20 @@
 """Keep decoded videos in memory, up to a limit."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
 from jepa.data.sampling import ClipShape, clip_indices
 from jepa.data.sources import Entry
 from jepa.data.video import Times
+
+
+class Clips(NamedTuple):
+    """Clips cut from one file."""
+
+    pixels: Tensor  # (clips, T, H, W, 3) uint8
+    times: Times  # (clips, T) seconds since the first frame of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +24,12 @@ class Frames:
     pixels: Tensor  # (frames, H, W, 3) uint8
     times: Times  # (frames,) seconds
 
-    def cut(self, shape: ClipShape, places: list[float]) -> Tensor:
-        """Return one clip per place: (clips, T, H, W, 3) uint8."""
+    def cut(self, shape: ClipShape, places: list[float]) -> Clips:
+        """Return one clip per place."""
         indices = clip_indices(self.times, shape, places)  # (clips, T)
         # One copy per frame: indexing with a tensor takes twenty times as long.
-        return self.pixels.index_select(0, indices.flatten()).view(*indices.shape, *self.pixels.shape[1:])
+        pixels = self.pixels.index_select(0, indices.flatten()).view(*indices.shape, *self.pixels.shape[1:])
+        return Clips(pixels, self.times[indices.numpy()])
 
 
 class FrameCache:

@@ -102,7 +102,9 @@ class TrainingBatches(Dataset[Parts | DataError]):
         draws = generator(self._seed, "clips", plan.step, group)
         clips = self._data.clips_per_video if plan.modality == "video" else 1
         places = clip_places(clips, jitter=self._data.jitter, generator=draws)
-        frames = self._reader.read(self._sources[pick.source].entries[pick.entry], plan.modality, places)
+        frames = self._reader.read(
+            self._sources[pick.source].entries[pick.entry], plan.modality, places
+        ).pixels
         augmentation, resolution = self._data.augment, self._data.resolution
         return [augment_pixels(clip, augmentation, resolution=resolution, generator=draws) for clip in frames]
 

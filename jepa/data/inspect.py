@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from jepa.data.augment import shrink
 from jepa.data.decode import Decoder, bounded, open_media, resolve_decoder
+from jepa.data.sampling import ROUNDING_S
 from jepa.data.sources import Modality, Source
 from jepa.data.video import UnreadableError, VideoInfo
 from jepa.types import BadFile
@@ -106,16 +108,36 @@ def example_frames(
     return examples
 
 
+def stretch_frames(
+    path: str,
+    modality: Modality,
+    *,
+    times: tuple[float, float] | None = None,
+    frames: int = 4,
+    height_px: int = 96,
+    decoder: Decoder = "auto",
+) -> Tensor:
+    """Return frames spread over a stretch of a file, (frames or fewer, H, W, 3) uint8.
+
+    ``times`` are the first and the last second, by default those of the file. Raises UnreadableError.
+    """
+    with open_media(path, modality, resolve_decoder(decoder)) as video:
+        first, last = times or (0.0, float(video.times[-1]))
+        moments = np.linspace(first, last, frames) + ROUNDING_S
+        indices = np.unique(np.maximum(np.searchsorted(video.times, moments, side="right") - 1, 0))
+        return shrink(video.read(indices.tolist()), height_px)
+
+
 def contact_sheet(clips: Iterable[Tensor], path: Path, *, height_px: int = 96) -> Path:
     """Write what `draw_sheet` draws as a PNG; return ``path``."""
     draw_sheet(clips, height_px=height_px).save(path, format="PNG")
     return path
 
 
-def draw_sheet(clips: Iterable[Tensor], *, height_px: int = 96) -> Image.Image:
+def draw_sheet(clips: Iterable[Iterable[Tensor]], *, height_px: int = 96) -> Image.Image:
     """Draw one row per clip, its frames over time from left to right.
 
-    Each clip is (T, H, W, 3) uint8; sizes and lengths may differ.
+    Each clip is (T, H, W, 3) uint8, or a list of frames; sizes and lengths may differ.
     """
     rows = [[_thumbnail(frame, height_px) for frame in clip] for clip in clips]
     width = max((sum(picture.width + GAP for picture in row) for row in rows), default=GAP) - GAP

@@ -1,6 +1,7 @@
 """Read a list of videos: CSV with or without a header, or space-separated ``path label`` lines."""
 
 import csv
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Row:
     label: str | None = None
     start: int = 0
     end: int | None = None
+    targets: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,13 @@ class Listing:
     """All labels, those of other splits too: every split of one file numbers its classes alike."""
 
 
-def read_list(path: Path, *, split: str | None = None) -> Listing:
+def read_list(path: Path, *, split: str | None = None, targets: Sequence[str] = ()) -> Listing:
     """Read a list file; relative paths in it are taken from its own folder.
 
     A CSV line is ``path,label[,start,end]`` or what a header names (see `COLUMNS`): ``start`` and ``end`` are
     frame numbers, ``end`` is not used any more, empty means the whole video. Any other line is ``path label``
     with an integer label, or a path alone. Paths may hold spaces. With ``split``, only rows of that split are
-    kept.
+    kept. ``targets`` are columns of numbers.
 
     Raises DataError that names every line that cannot be read.
     """
@@ -63,7 +65,13 @@ def read_list(path: Path, *, split: str | None = None) -> Listing:
         raise DataError(f"{path}: the list is empty — give one video per line, as path,label or path label")
     table = _spaced(lines) if "," not in first or SPACED.fullmatch(first) else _separated(lines)
     header = _header(table[0][1])
-    return _rows(path, table, POSITIONS, split) if header is None else _rows(path, table[1:], header, split)
+    names = [] if header is None else table[0][1]
+    if unknown := [name for name in targets if name not in names]:
+        raise DataError(f"{path}: there is no column {unknown[0]!r}; the header names {names or 'nothing'}")
+    places = [names.index(name) for name in targets]
+    if header is None:
+        return _rows(path, table, POSITIONS, split, places)
+    return _rows(path, table[1:], header, split, places)
 
 
 Table = list[tuple[int, list[str]]]  # line number and cells
@@ -95,7 +103,9 @@ def _header(cells: Sequence[str]) -> dict[str, int] | None:
     return places if "path" in places else None
 
 
-def _rows(path: Path, table: Table, columns: Mapping[str, int], split: str | None) -> Listing:
+def _rows(
+    path: Path, table: Table, columns: Mapping[str, int], split: str | None, targets: Sequence[int]
+) -> Listing:
     """Turn cells into rows."""
     if split is not None and "split" not in columns:
         raise DataError(
@@ -112,7 +122,7 @@ def _rows(path: Path, table: Table, columns: Mapping[str, int], split: str | Non
         labels.update({values["label"]} if "label" in values else ())
         splits.add(values.get("split", ""))
         try:
-            row = _row(path.parent, values)
+            row = _row(path.parent, values, [cells[place] if place < len(cells) else "" for place in targets])
         except ValueError as error:
             problems.append(f"line {number}: {error}")
             continue
@@ -134,14 +144,26 @@ def _rows(path: Path, table: Table, columns: Mapping[str, int], split: str | Non
     return Listing(tuple(rows), frozenset(labels))
 
 
-def _row(folder: Path, values: Mapping[str, str]) -> Row:
+def _row(folder: Path, values: Mapping[str, str], targets: Sequence[str]) -> Row:
     """Check one line. Raises ValueError with what is wrong."""
     if "path" not in values:
         raise ValueError("the path is missing")
     start, end = _frame(values, "start"), _frame(values, "end")
     if end is not None and end <= (start or 0):
         raise ValueError(f"end {end} must be greater than start {start or 0}")
-    return Row(str(folder / values["path"]), values.get("label"), start or 0, end)
+    numbers = tuple(_number(text) for text in targets)
+    return Row(str(folder / values["path"]), values.get("label"), start or 0, end, numbers)
+
+
+def _number(text: str) -> float:
+    """Read a target."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"a target must be a finite number, got {text!r}")
+    return value
 
 
 def _frame(values: Mapping[str, str], column: str) -> int | None:

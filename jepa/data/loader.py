@@ -1,6 +1,5 @@
 """The training stream: batches in order of their steps, built in this process or in workers."""
 
-import signal
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -11,6 +10,7 @@ from jepa.data.dataset import MaskSampler, Parts, TrainingBatches
 from jepa.data.decode import resolve_decoder
 from jepa.data.schedule import Schedule
 from jepa.data.sources import Source, open_sources
+from jepa.data.workers import leave_signals_to_the_parent
 from jepa.errors import DataError
 from jepa.types import Batch
 
@@ -48,16 +48,6 @@ def train_stream(
         generator=torch.Generator(),  # else the loader would draw from torch's global one
     )
     return _batches(loader)
-
-
-def leave_signals_to_the_parent(_: int) -> None:
-    """Ignore Ctrl-C and SIGTERM in a worker.
-
-    Both reach the whole process group; the training process answers by finishing its step and writing a checkpoint,
-    for which it needs its workers alive. They end when it closes the loader, or dies.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _batches(loader: "DataLoader[Parts | DataError]") -> Iterator[Batch]:

@@ -1,37 +1,45 @@
 """From an entry of a source to the pixels of its clips: cache, decoder, time limit, shrinking."""
 
 import torch
-from torch import Tensor
 
 from jepa.config.data import ReadConfig
 from jepa.data.augment import shrink
-from jepa.data.cache import FrameCache, Frames
+from jepa.data.cache import Clips, FrameCache, Frames
 from jepa.data.decode import Decoder, bounded, open_media
-from jepa.data.sampling import ClipShape, clip_indices, frame_range
+from jepa.data.sampling import ClipShape, clip_indices, context_range, frame_range
 from jepa.data.sources import Entry, Modality
 from jepa.data.video import DecodeTimeoutError, UnreadableError, Video
+from jepa.errors import DataError
 
 CHUNK = 64  # frames decoded at full size before they are shrunk, which bounds the memory of a long video
 
 
 class ClipReader:
-    """Reads clips as ``data`` describes them. One per process: it holds the cache."""
+    """Reads clips as ``data`` describes them. One per process: it holds the cache.
 
-    def __init__(self, data: ReadConfig, *, decoder: Decoder, cache_mb: int = 0) -> None:
+    With ``ahead_s``, clips are cut from what lies at least so many seconds before an entry's first frame, and not
+    from the entry itself: the context from which its label is to be anticipated. Where an entry starts with its
+    file, there is nothing before it: then its last frame is what is anticipated.
+    """
+
+    def __init__(
+        self, data: ReadConfig, *, decoder: Decoder, cache_mb: int = 0, ahead_s: float | None = None
+    ) -> None:
         self._shapes: dict[Modality, ClipShape] = {
             "video": ClipShape(data.frames_per_clip, fps=data.fps, stride=data.stride),
             "image": ClipShape(1, stride=1),
         }
-        self._decoder = decoder
+        self._decoder, self._ahead_s = decoder, ahead_s
         self._seconds = data.decode_timeout_s
         self._short_side = data.short_side
         self._cache = FrameCache(cache_mb)
         self._hung: dict[str, str] = {}  # each try would cost the whole time limit again
 
-    def read(self, entry: Entry, modality: Modality, places: list[float]) -> Tensor:
+    def read(self, entry: Entry, modality: Modality, places: list[float]) -> Clips:
         """Return one clip per place (see `sampling.clip_places`), all cut from one opened file.
 
-        Shape (clips, T, H, W, 3), uint8, at most ``data.short_side`` high or wide. Raises UnreadableError.
+        Pixels are at most ``data.short_side`` high or wide. Raises UnreadableError for a file that cannot be
+        read, and DataError where more clips are asked for than the entry has frames.
         """
         frames = self._cache.get(entry)
         if frames is not None:
@@ -49,20 +57,27 @@ class ClipReader:
             self._cache.put(entry, frames)
         return clips
 
-    def _decode(self, entry: Entry, modality: Modality, places: list[float]) -> tuple[Tensor, Frames | None]:
+    def _decode(self, entry: Entry, modality: Modality, places: list[float]) -> tuple[Clips, Frames | None]:
         """Return the clips, and all frames of the entry where the cache has room for them."""
         shape = self._shapes[modality]
         with open_media(entry.path, modality, self._decoder) as video:
             try:
                 first, last = frame_range(video.info.frames, start=entry.start, end=entry.end)
+                if self._ahead_s is not None:
+                    first, last = context_range(video.times, first or last - 1, ahead_s=self._ahead_s)
             except ValueError as error:
                 raise UnreadableError(entry.path, str(error)) from error
+            if len(places) > last - first:
+                raise DataError(
+                    f"{entry.path}: {len(places)} clips are asked for, but there are {last - first} frames — "
+                    "lower clips_per_video, or leave short videos out of the list"
+                )
             frames = self._all_frames(video, first, last)
             if frames is not None:
                 return frames.cut(shape, places), frames
             indices = clip_indices(video.times, shape, places, start=first, end=last)  # (clips, T)
             pixels = shrink(video.read(indices.flatten().tolist()), self._short_side)
-            return pixels.view(*indices.shape, *pixels.shape[1:]), None
+            return Clips(pixels.view(*indices.shape, *pixels.shape[1:]), video.times[indices.numpy()]), None
 
     def _all_frames(self, video: Video, first: int, last: int) -> Frames | None:
         """Decode frames ``first`` to ``last`` - 1 for the cache.

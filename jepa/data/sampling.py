@@ -39,6 +39,19 @@ def frame_range(frames: int, *, start: int, end: int | None) -> tuple[int, int]:
     return start, last
 
 
+def context_range(times: Times, event: int, *, ahead_s: float) -> tuple[int, int]:
+    """Return the frames [0, end) that are shown at least ``ahead_s`` seconds before frame ``event``.
+
+    Raises ValueError when there is none.
+    """
+    end = int(np.searchsorted(times, times[event] - ahead_s + ROUNDING_S, side="right"))
+    if times[event] - ahead_s + ROUNDING_S < times[0] or event == 0:
+        raise ValueError(
+            f"nothing is to be seen {ahead_s:g} s before frame {event}, which is shown at {times[event]:.2f} s"
+        )
+    return 0, min(end, event)
+
+
 def clip_places(clips: int, *, jitter: bool, generator: torch.Generator) -> list[float]:
     """Return where each clip starts, in [0, 1) of the room there is, in increasing order.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jepa.config.data import FileSource, SyntheticSource
+from jepa.config.data import FileSource, PhysicsSource, SyntheticSource
 from jepa.data.generated import ensure_generated
 from jepa.data.listing import Listing, Row, read_list
 from jepa.errors import DataError
@@ -43,6 +43,10 @@ class Entry:
     """First frame that may be used."""
     end: int | None = None
     """One past the last frame that may be used; None is the end of the file."""
+    labels: tuple[int, ...] = ()
+    """Indices into the source's `classes`, where an entry has several labels at once."""
+    targets: tuple[float, ...] = ()
+    """Numbers to predict, one per name in the source's `targets`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Source:
     classes: tuple[str, ...]
     """Names of the labels; empty where the source has none."""
     weight: float = 1.0
+    targets: tuple[str, ...] = ()
+    """Names of the numbers to predict."""
 
     @property
     def files(self) -> int:
@@ -62,7 +68,7 @@ class Source:
         return len({entry.path for entry in self.entries})
 
 
-def open_sources(configs: Sequence[FileSource | SyntheticSource]) -> tuple[Source, ...]:
+def open_sources(configs: Sequence[FileSource | SyntheticSource | PhysicsSource]) -> tuple[Source, ...]:
     """Read every list and folder, and generate what is to be generated.
 
     Raises one DataError that names all problems of all sources, missing files among them.
@@ -78,36 +84,66 @@ def open_sources(configs: Sequence[FileSource | SyntheticSource]) -> tuple[Sourc
     return tuple(sources)
 
 
-def open_source(config: FileSource | SyntheticSource, *, classes: Sequence[str] | None = None) -> Source:
+def open_source(
+    config: FileSource | SyntheticSource | PhysicsSource, *, classes: Sequence[str] | None = None
+) -> Source:
     """Read one source. With ``classes``, labels index into them: give a test list those of its training list.
 
     Raises DataError for a path that is not there, a list that cannot be read, missing files, and a label
     outside ``classes``.
     """
     modality: Modality = "image" if config.kind == "images" else "video"
-    if isinstance(config, SyntheticSource):
+    separator: str | None = None
+    targets: tuple[str, ...] = ()
+    if isinstance(config, SyntheticSource | PhysicsSource):
         listing = read_list(ensure_generated(config))
-    elif config.kind == "csv":
-        listing = read_list(Path(config.path), split=config.split)
-        _refuse_missing(config.path, {row.path for row in listing.rows})
     else:
-        listing = _walk(Path(config.path), modality)
-    names = tuple(classes) if classes is not None else _classes(listing.labels)
-    return Source(config.path, modality, _entries(config.path, listing.rows, names), names, config.weight)
+        separator, targets = config.separator, config.targets
+        listing = _listing(config, modality)
+    found = {part for label in listing.labels for part in _split(label, separator)}
+    names = tuple(classes) if classes is not None else _classes(frozenset(found))
+    entries = _entries(config.path, listing.rows, names, separator)
+    return Source(config.path, modality, entries, names, config.weight, targets)
 
 
-def _entries(name: str, rows: Sequence[Row], classes: Sequence[str]) -> tuple[Entry, ...]:
+def _listing(config: FileSource, modality: Modality) -> Listing:
+    """Read a list, or walk through a folder."""
+    path = Path(config.path)
+    if config.kind == "csv" or (config.kind == "images" and path.is_file()):
+        listing = read_list(path, split=config.split, targets=config.targets)
+        _refuse_missing(config.path, {row.path for row in listing.rows})
+        return listing
+    return _walk(path, modality)
+
+
+def _split(label: str, separator: str | None) -> list[str]:
+    """Return the labels in one cell."""
+    return [label] if separator is None else [part.strip() for part in label.split(separator) if part.strip()]
+
+
+def _entries(
+    name: str, rows: Sequence[Row], classes: Sequence[str], separator: str | None
+) -> tuple[Entry, ...]:
     """Number the labels of ``rows``. Raises DataError for a label that is not among ``classes``."""
     number = {label: index for index, label in enumerate(classes)}
-    unknown = sorted({row.label for row in rows if row.label is not None and row.label not in number})
+    labels = [() if row.label is None else _split(row.label, separator) for row in rows]
+    unknown = sorted({label for several in labels for label in several if label not in number})
     if unknown and classes:
         raise DataError(
             f"{name}: labels {unknown[:SHOWN]} are not among the {len(classes)} known classes "
             f"({', '.join(classes[:SHOWN])}) — use the same class names in all lists of a task"
         )
+    numbered = [tuple(number[label] for label in several if label in number) for several in labels]
     return tuple(
-        Entry(row.path, None if row.label is None else number.get(row.label), row.start, row.end)
-        for row in rows
+        Entry(
+            row.path,
+            several[0] if several and separator is None else None,
+            row.start,
+            row.end,
+            several if separator is not None else (),
+            row.targets,
+        )
+        for row, several in zip(rows, numbered, strict=True)
     )
 
 

@@ -1,6 +1,7 @@
-"""Synthetic videos with two independent labels, to measure what an encoder learned without a data set."""
+"""Synthetic videos with known labels and exact masks, to measure what an encoder learned without a data set."""
 
 import csv
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,18 +9,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jepa.data.drawing import SHAPES, TEXTURES, Doubles, Floats, outline, pattern, write_mp4
 from jepa.errors import JepaError
 
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-
-SHAPES = ("disc", "square", "cross", "ring")
-TEXTURES = ("stripes", "checks")
 APPEARANCES = tuple(f"{shape}-{texture}" for shape in SHAPES for texture in TEXTURES)
 """What the shape of a clip looks like: outline and surface pattern. Any one frame shows it."""
 
 MOTIONS = ("east", "southeast", "south", "southwest", "west", "northwest", "north", "northeast")
 """Where the shape of a clip moves, in steps of 45 degrees on the screen. No one frame shows it."""
+
+PLACES = (
+    *("top-left", "top", "top-right"),
+    *("left", "centre", "right"),
+    *("bottom-left", "bottom", "bottom-right"),
+)
+"""Where the centre of the shape lies, in thirds of the frame; of the last frame, it is the label `next`."""
+
+LISTS = ("motion", "appearance", "next")
+"""Labels of a written set; each has a list of its own."""
 
 SPEED = (0.05, 0.07)  # frame widths per frame
 RADIUS = (0.22, 0.27)  # frame widths
@@ -65,63 +72,89 @@ def render(index: int, *, seed: int, frames: int, size: int) -> SyntheticClip:
 
     `size` is the side of the square frame in pixels. The result depends on the arguments alone.
     """
-    appearance, motion = labels(index, seed=seed)
-    rng = np.random.default_rng((seed, 1, index))
-    background = _background(rng, frames=frames, size=size)  # (T, H, W, 3)
-    shape, texture = divmod(appearance, len(TEXTURES))
-    angle = motion * np.pi / 4
-    velocity = rng.uniform(*SPEED) * size * np.array([np.cos(angle), np.sin(angle)])  # y points down
-    radius = rng.uniform(*RADIUS) * size
-    x, y = _body_coordinates(rng.uniform(0, size, 2), velocity, frames=frames, size=size)
-    cover = _outline(SHAPES[shape], x, y, radius=radius)[..., None]  # (T, H, W, 1)
-    share = _pattern(TEXTURES[texture], x, y, period=PERIOD * radius)[..., None]  # (T, H, W, 1)
+    body = _body(index, seed=seed, frames=frames, size=size)
+    background = _background(body.waves, size=size)  # (T, H, W, 3)
+    x, y = body.coordinates(size)
+    cover = body.cover(x, y)[..., None]  # (T, H, W, 1)
+    texture = TEXTURES[body.appearance % len(TEXTURES)]
+    share = pattern(texture, x, y, period=PERIOD * body.radius)[..., None]  # (T, H, W, 1)
     surface = share * BRIGHT + (1 - share) * DARK  # (T, H, W, 3)
     image = background + cover * (surface - background)
     pixels = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)  # (T, H, W, 3)
-    return SyntheticClip(frames=pixels, appearance=appearance, motion=motion)
+    return SyntheticClip(frames=pixels, appearance=body.appearance, motion=body.motion)
 
 
-def _body_coordinates(start: Doubles, velocity: Doubles, *, frames: int, size: int) -> tuple[Floats, Floats]:
-    """Return x (T, 1, W) and y (T, H, 1) of every pixel, in pixels from the centre of the shape."""
-    times = np.arange(frames)[:, None]
-    centres = start + velocity * times  # (T, 2)
-    offsets = np.arange(size)[None, :, None] - centres[:, None, :]  # (T, size, 2)
-    wrapped = ((offsets + size / 2) % size - size / 2).astype(np.float32)
-    return wrapped[:, None, :, 0], wrapped[:, :, None, 1]
+def shape_mask(index: int, *, seed: int, frames: int, size: int) -> Floats:
+    """Return how much of each pixel of clip `index` the shape covers: (T, H, W) in [0, 1].
+
+    It is the very cover that `render` draws with. The arguments must be those of the whole video: a shorter video
+    is another one, not the beginning of it.
+    """
+    body = _body(index, seed=seed, frames=frames, size=size)
+    return body.cover(*body.coordinates(size))
 
 
-def _outline(shape: str, u: Floats, v: Floats, *, radius: float) -> Floats:
-    """Return how much of each pixel the shape covers, 0 to 1, with an edge one pixel soft."""
-    if shape == "square":
-        inside = 0.85 * radius - np.maximum(np.abs(u), np.abs(v))
-    elif shape == "cross":
-        long, short = np.maximum(np.abs(u), np.abs(v)), np.minimum(np.abs(u), np.abs(v))
-        inside = np.minimum(1.1 * radius - long, 0.4 * radius - short)
-    else:
-        distance = np.sqrt(u * u + v * v)
-        inside = (
-            radius - distance
-            if shape == "disc"
-            else np.minimum(1.1 * radius - distance, distance - 0.5 * radius)
-        )
-    covered: Floats = np.clip(inside + 0.5, 0, 1)
-    return covered
+def centres(index: int, *, seed: int, frames: int, size: int) -> Doubles:
+    """Return x and y of the centre of the shape in each frame: (T, 2), in pixels in [0, size).
+
+    A whole number is the middle of a pixel. The arguments must be those of the whole video.
+    """
+    wrapped: Doubles = _body(index, seed=seed, frames=frames, size=size).centres % size
+    return wrapped
 
 
-def _pattern(texture: str, u: Floats, v: Floats, *, period: float) -> Floats:
-    """Return the share of the bright colour in each pixel, 0 to 1."""
-    wave = np.sin(u * np.float32(2 * np.pi / period))
-    if texture == "checks":
-        wave = wave * np.sin(v * np.float32(2 * np.pi / period)) * 1.5
-    bright: Floats = np.clip(0.5 + wave, 0, 1)
-    return bright
+def next_place(index: int, *, seed: int, frames: int, size: int) -> int:
+    """Return where the centre of the shape lies in the last frame, an index into `PLACES`.
+
+    Who sees only the first frames must know the place and the motion, and extrapolate.
+    """
+    x, y = centres(index, seed=seed, frames=frames, size=size)[-1]
+    column, row = (
+        int((value + 0.5) % size * 3 / size) for value in (x, y)
+    )  # pixel i covers i - .5 to i + .5
+    return 3 * row + column
 
 
-def _background(rng: np.random.Generator, *, frames: int, size: int) -> Floats:
+@dataclass(frozen=True)
+class _Body:
+    """Everything that is drawn at random about one clip, before any pixel."""
+
+    appearance: int
+    motion: int
+    waves: tuple[NDArray[np.int64], NDArray[np.int64], Doubles]
+    """Of the background: waves down and across the frame, and phases, each (T, 8, 1)."""
+    radius: float
+    centres: Doubles
+    """(T, 2) x and y in pixels, not wrapped."""
+
+    def coordinates(self, size: int) -> tuple[Floats, Floats]:
+        """Return x (T, 1, W) and y (T, H, 1) of every pixel, in pixels from the centre of the shape."""
+        offsets = np.arange(size)[None, :, None] - self.centres[:, None, :]  # (T, size, 2)
+        wrapped = ((offsets + size / 2) % size - size / 2).astype(np.float32)
+        return wrapped[:, None, :, 0], wrapped[:, :, None, 1]
+
+    def cover(self, x: Floats, y: Floats) -> Floats:
+        """Return how much of each pixel the shape covers, (T, H, W)."""
+        return outline(SHAPES[self.appearance // len(TEXTURES)], x, y, radius=self.radius)
+
+
+def _body(index: int, *, seed: int, frames: int, size: int) -> _Body:
+    """Draw clip `index`."""
+    appearance, motion = labels(index, seed=seed)
+    rng = np.random.default_rng((seed, 1, index))
+    down, across = rng.integers(-WAVES, WAVES + 1, (2, frames, 8, 1))[::-1]
+    phases = rng.uniform(0, 2 * np.pi, (frames, 8, 1))
+    angle = motion * np.pi / 4
+    velocity = rng.uniform(*SPEED) * size * np.array([np.cos(angle), np.sin(angle)])  # y points down
+    radius = rng.uniform(*RADIUS) * size
+    track = rng.uniform(0, size, 2) + velocity * np.arange(frames)[:, None]  # (T, 2)
+    return _Body(appearance, motion, (down, across, phases), radius, track)
+
+
+def _background(waves: tuple[NDArray[np.int64], NDArray[np.int64], Doubles], *, size: int) -> Floats:
     """Return (T, H, W, 3): two colours mixed by smooth noise that is drawn anew for each frame."""
     grid = 2 * np.pi * np.arange(size) / size
-    down, across = rng.integers(-WAVES, WAVES + 1, (2, frames, 8, 1))[::-1] * grid  # each (T, 8, size)
-    across = across + rng.uniform(0, 2 * np.pi, (frames, 8, 1))
+    down, across = waves[0] * grid, waves[1] * grid + waves[2]  # each (T, 8, size)
     # sin(across + down), summed over the 8 waves as a matrix product
     rows = np.concatenate([np.sin(down), np.cos(down)], axis=1).astype(np.float32)  # (T, 16, H)
     columns = np.concatenate([np.cos(across), np.sin(across)], axis=1).astype(np.float32)  # (T, 16, W)
@@ -133,8 +166,8 @@ def _background(rng: np.random.Generator, *, frames: int, size: int) -> Floats:
 def write_videos(directory: Path, *, count: int, seed: int, frames: int, size: int, fps: int) -> Path:
     """Write clips 0 to `count` - 1 as H.264 mp4 files and their labels as CSV files; return `motion.csv`.
 
-    `appearance.csv` lies beside it. Each line of a CSV is `path,label`: the path is relative to the CSV,
-    the label is a class name.
+    `appearance.csv` and `next.csv` lie beside it. Each line of a CSV is `path,label`, in the order of the clips: the
+    path is relative to the CSV, the label is a class name.
     """
     if count < 1 or frames < 2 or size < 16 or size % 2:
         raise JepaError(
@@ -142,45 +175,54 @@ def write_videos(directory: Path, *, count: int, seed: int, frames: int, size: i
             "and size even and at least 16; change the value that is out of range"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    rows: list[tuple[str, str, str]] = []
     for index in range(count):
         clip = render(index, seed=seed, frames=frames, size=size)
-        name = f"{index:06d}.mp4"
-        write_mp4(directory / name, clip.frames, fps=fps)
-        rows.append((name, MOTIONS[clip.motion], APPEARANCES[clip.appearance]))
-    _write_csv(directory / "appearance.csv", ((name, appearance) for name, _, appearance in rows))
-    return _write_csv(directory / "motion.csv", ((name, motion) for name, motion, _ in rows))
+        write_mp4(directory / _file(index), clip.frames, fps=fps)
+    for label in LISTS:
+        write_list(directory, label, count=count, seed=seed, frames=frames, size=size)
+    return directory / "motion.csv"
+
+
+def write_list(directory: Path, label: str, *, count: int, seed: int, frames: int, size: int) -> Path:
+    """Write the list of one label (see `LISTS`) of a set whose videos are there, whole or not at all; return it."""
+    rows = (
+        (_file(index), _label(index, label, seed=seed, frames=frames, size=size)) for index in range(count)
+    )
+    part = directory / f".{label}-{os.getpid()}.csv"
+    try:
+        _write_csv(part, rows)
+        return part.replace(directory / f"{label}.csv")
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _label(index: int, label: str, *, seed: int, frames: int, size: int) -> str:
+    """Return the class name of clip `index` in the list `label`."""
+    if label == "next":
+        return PLACES[next_place(index, seed=seed, frames=frames, size=size)]
+    appearance, motion = labels(index, seed=seed)
+    return MOTIONS[motion] if label == "motion" else APPEARANCES[appearance]
+
+
+def _file(index: int) -> str:
+    """Return the name of the video of clip `index`."""
+    return f"{index:06d}.mp4"
 
 
 def write_dataset(
     directory: Path, *, train: int, test: int, seed: int, frames: int = 16, size: int = 64, fps: int = 8
 ) -> Path:
-    """Write videos to `train/` and `test/`, and beside them `{train,test}-{motion,appearance}.csv`.
+    """Write videos to `train/` and `test/`, and beside them `{train,test}-{motion,appearance,next}.csv`.
 
     Returns `directory`. Test videos are rendered from another seed, so no clip is in both splits.
     """
     for split, count, split_seed in (("train", train, seed), ("test", test, seed + SPLIT_SEED_STRIDE)):
         write_videos(directory / split, count=count, seed=split_seed, frames=frames, size=size, fps=fps)
-        for label in ("motion", "appearance"):
+        for label in LISTS:
             with (directory / split / f"{label}.csv").open(newline="") as file:
                 rows = [(f"{split}/{name}", value) for name, value in csv.reader(file)]
             _write_csv(directory / f"{split}-{label}.csv", rows)
     return directory
-
-
-def write_mp4(path: Path, frames: NDArray[np.uint8], *, fps: int) -> None:
-    """Write (T, H, W, 3) RGB frames as H.264, nearly lossless but for the coarser colours of yuv420p."""
-    import av  # only writing needs it
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        # A key frame every 8 frames: decoding starts near any clip. One thread: small frames gain nothing.
-        stream.options = {"crf": "14", "preset": "ultrafast", "g": "8", "threads": "1"}
-        for image in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
 
 
 def _write_csv(path: Path, rows: Iterable[tuple[str, str]]) -> Path:

@@ -1,17 +1,14 @@
 """The ViT encoder: clip in, tokens out."""
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from jepa.config.method import ModelConfig
 from jepa.models.blocks import NORM_EPS, Blocks, init_weights
-from jepa.models.pooling import pool_tokens
+from jepa.models.clip_encoder import ClipEncoder
 from jepa.models.positions import rotary, sincos
 from jepa.models.sizes import size
-from jepa.preprocess import MEAN, RGB, STD, Resolution, preprocess
+from jepa.preprocess import MEAN, RGB, STD, Resolution
 from jepa.types import Grid
 
 
@@ -37,7 +34,7 @@ def token_grid(shape: torch.Size | tuple[int, ...], *, patch: int, tubelet: int)
     return Grid(shape[2] // tubelet, shape[3] // patch, shape[4] // patch)
 
 
-class Encoder(nn.Module):
+class Encoder(ClipEncoder):
     """Vision transformer over tubelets of video, or patches of images (V-JEPA, section 3; ViT, arXiv:2010.11929)."""
 
     def __init__(
@@ -51,8 +48,7 @@ class Encoder(nn.Module):
         std: RGB = STD,
     ) -> None:
         """Build with fresh weights; ``resolution`` (pixels), ``mean`` and ``std`` are those of ``preprocess``."""
-        super().__init__()
-        self.resolution, self.mean, self.std = resolution, mean, std
+        super().__init__(resolution, mean, std)
         shape = size(config.size)
         self.dim, self.heads = shape.width, shape.heads
         self.patch, self.tubelet, self.positions = config.patch, config.tubelet, config.positions
@@ -89,22 +85,6 @@ class Encoder(nn.Module):
         if keep is not None:
             tokens, table = take(tokens, keep), table.take(keep) if table else None  # (B, K, D)
         return self.norm(self.blocks(tokens, table))
-
-    @torch.inference_mode()
-    def embed(self, clip: Tensor, pool: str = "mean") -> Tensor:
-        """Return one frozen feature per clip: (B, 3, T, H, W) -> (B, D); ``pool`` as in ``jepa.models.pooling``."""
-        return pool_tokens(self(clip), self.grid(clip.shape), pool)
-
-    def preprocess(self, frames: Tensor | np.ndarray | Sequence[Tensor | np.ndarray]) -> Tensor:
-        """Turn uint8 frames (T, H, W, 3) of any size, or a list of such, into a clip: (B, 3, T, H', W').
-
-        Largest centred part of the clip's aspect, resized to ``resolution`` and normalised: as in the probes.
-        """
-        several = frames if isinstance(frames, list | tuple) else [frames]
-        clips = [
-            preprocess(torch.as_tensor(one), self.resolution, mean=self.mean, std=self.std) for one in several
-        ]
-        return torch.stack(clips).to(self.norm.weight.device)
 
     def _embed(self, clip: Tensor) -> Tensor:
         """Cut the clip into patches and embed each: (B, 3, T, H, W) -> (B, N, D), time-major."""

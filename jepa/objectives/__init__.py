@@ -10,7 +10,7 @@ from typing import Any
 from jepa.config.schema import PretrainConfig
 from jepa.models.encoder import Encoder
 from jepa.models.predictor import Predictor
-from jepa.models.zoo import build_encoder
+from jepa.models.zoo import build_networks
 from jepa.objectives.base import Objective
 from jepa.objectives.ijepa import IJEPA
 from jepa.objectives.joint import Joint
@@ -33,11 +33,4 @@ OBJECTIVES: dict[str, Callable[[Any, Encoder, Predictor], Objective]] = {
 
 def build(config: PretrainConfig) -> Objective:
     """Build the objective that ``config`` describes."""
-    encoder = build_encoder(config)
-    # I-JEPA's target blocks share one mask token; every other pattern has its own.
-    image_patterns = 1 if config.objective.kind in ("ijepa", "joint") else len(config.masks.image)
-    patterns = len(config.masks.video) * config.data.has_video + image_patterns * config.data.has_images
-    predictor = Predictor(
-        config.predictor, dim=encoder.dim, patterns=patterns, positions=config.model.positions
-    )
-    return OBJECTIVES[config.objective.kind](config.objective, encoder, predictor)
+    return OBJECTIVES[config.objective.kind](config.objective, *build_networks(config))

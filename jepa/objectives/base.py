@@ -18,6 +18,11 @@ class Objective(nn.Module):
         """Return ``loss`` and health signals of one batch; only ``loss`` carries a gradient."""
         raise TypeError(f"{type(self).__name__} must define forward(batch) -> {{'loss': ...}}")
 
+    def targets(self, clip: Tensor) -> Tensor:
+        """Encode the whole clip as the predictor is to expect it: (B, C, T, H, W) -> (B, N, D)."""
+        tokens: Tensor = self.encoder(clip)
+        return tokens
+
     @property
     def probed(self) -> Encoder:
         """The encoder that is frozen, probed and exported."""

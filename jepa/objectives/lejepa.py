@@ -40,7 +40,7 @@ class LeJEPA(Objective):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return losses and health signals of one batch; only ``loss`` carries a gradient."""
         grid = self.encoder.grid(batch.clip.shape)
-        targets = self.encoder(batch.clip)  # (B, N, D), with gradient
+        targets = self.targets(batch.clip)  # (B, N, D), with gradient
         losses, spreads = [], []
         for pattern, masks in enumerate(batch.masks):
             context = self.encoder(batch.clip, keep=masks.context)  # (B, K, D)

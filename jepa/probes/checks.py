@@ -20,6 +20,15 @@ def check_features(features: Tensor, what: str) -> None:
         )
 
 
+def check_width(features: Tensor, width: int, what: str) -> None:
+    """Refuse features of another width than those that were fitted; raises DataError."""
+    if features.shape[1] != width:
+        raise DataError(
+            f"{what} have width {features.shape[1]}, but the probe was fitted on {width}; "
+            "give features of the same encoder"
+        )
+
+
 def check_labels(
     labels: Tensor, samples: int, *, known: Sequence[int] | None = None
 ) -> tuple[tuple[int, ...], Tensor]:

@@ -1,9 +1,9 @@
 """Turn clips into frozen features: one pass over the data, whatever the number of encoders and poolings."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,17 +11,18 @@ from torch import Tensor
 
 from jepa.errors import DataError
 from jepa.models.pooling import POOLINGS, pool_tokens
+from jepa.probes.rows import Rows
 from jepa.types import Grid
 
-Reader = Callable[[Tensor], Mapping[str, Tensor]]  # clip -> one (B, D') feature per way of pooling
+Reader = Callable[[Tensor], Mapping[str, Tensor]]
+"""Clip -> features by kind: (B, D') for a way of pooling, (B, N, D) for TOKENS."""
 
 RAW_SIDE_PX = 16
-RAW = "raw"
-STRETCH = re.compile(r"\[[^\[\]]*:[^\[\]]*\]$")  # "drive.mp4[10:25]": stretches of one file are one group
+RAW, TOKENS = "raw", "tokens"
 
 
-class LabelledBatch(Protocol):
-    """What is read of a batch of labelled clips."""
+class ClipBatch(Protocol):
+    """What is read of a batch of clips."""
 
     @property
     def clip(self) -> Tensor:
@@ -29,14 +30,12 @@ class LabelledBatch(Protocol):
         ...
 
     @property
-    def labels(self) -> Tensor:
-        """(B,) long."""
+    def entries(self) -> Tensor:
+        """(B,) long: which entry of the source each clip was cut from."""
         ...
 
-    @property
-    def names(self) -> Sequence[str]:
-        """(B,) paths of the videos, with ``[start:end]`` behind those of a stretch of a file."""
-        ...
+
+Clips = TypeVar("Clips", bound=ClipBatch)
 
 
 class TokenEncoder(Protocol):
@@ -53,69 +52,78 @@ class TokenEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Frozen features of labelled clips."""
+    """Frozen features of the clips of a source."""
 
-    values: Tensor  # (n, D') float32 on the CPU
-    labels: Tensor  # (n,) long
-    groups: tuple[str, ...]  # the video each clip was cut from; clips of one video must not be split
+    values: Rows  # (n, D') or (n, N, D) on the CPU, or on disk
+    entries: Tensor  # (n,) long: the entry that each clip was cut from
 
 
-def extract(
-    encoder: TokenEncoder,
-    batches: Iterable[LabelledBatch],
-    *,
-    poolings: Sequence[str] = POOLINGS,
-    device: torch.device | str = "cpu",
-) -> dict[str, Features]:
-    """Return the features of every clip, one set per pooling, from one forward pass each.
+def read_features(
+    readers: Mapping[str, Reader], batches: Iterable[Clips], *, device: torch.device | str = "cpu"
+) -> Iterator[tuple[Clips, dict[str, dict[str, Tensor]]]]:
+    """Run several readers over one pass of the data: every batch with row -> kind -> features on the CPU.
+
+    Every reader sees the same clips in the same order. A batch without a clip gives no features.
+    """
+    for batch in batches:
+        rows: dict[str, dict[str, Tensor]] = {}
+        if len(batch.entries):
+            with torch.inference_mode():
+                on_device = batch.clip.to(device, non_blocking=True)
+                for row, read in readers.items():
+                    rows[row] = {kind: values.float().cpu() for kind, values in read(on_device).items()}
+        yield batch, rows
+
+
+def extract_rows(
+    readers: Mapping[str, Reader], batches: Iterable[ClipBatch], *, device: torch.device | str = "cpu"
+) -> dict[str, dict[str, Features]]:
+    """Collect what `read_features` gives in memory: row -> kind -> features.
 
     Raises DataError when there is no clip.
     """
-    return extract_rows({"": token_reader(encoder, poolings)}, batches, device=device)[""]
-
-
-@torch.inference_mode()
-def extract_rows(
-    readers: Mapping[str, Reader], batches: Iterable[LabelledBatch], *, device: torch.device | str = "cpu"
-) -> dict[str, dict[str, Features]]:
-    """Run several readers over one pass of the data: row name -> pooling -> features.
-
-    Every reader sees the same clips in the same order. Raises DataError when there is no clip.
-    """
     parts: dict[str, dict[str, list[Tensor]]] = {row: {} for row in readers}
-    labels: list[Tensor] = []
-    groups: list[str] = []
-    for batch in batches:
-        if len(batch.labels) == 0:
-            continue
-        on_device = batch.clip.to(device)
-        for row, read in readers.items():
-            for how, values in read(on_device).items():
-                parts[row].setdefault(how, []).append(values.float().cpu())
-        labels.append(batch.labels.cpu())
-        groups.extend(STRETCH.sub("", name) for name in batch.names)
-    if not labels:
-        raise DataError("the labelled source gave no clip; check its path and its labels")
-    joined = torch.cat(labels)
+    entries: list[Tensor] = []
+    for batch, rows in read_features(readers, batches, device=device):
+        entries.append(batch.entries)
+        for row, kinds in rows.items():
+            for kind, values in kinds.items():
+                parts[row].setdefault(kind, []).append(values)
+    joined = torch.cat(entries) if entries else torch.empty(0)
+    if not len(joined):
+        raise DataError("the source gave no clip; check its path and its bad files")
     return {
-        row: {how: Features(torch.cat(values), joined, tuple(groups)) for how, values in pooled.items()}
-        for row, pooled in parts.items()
+        row: {kind: Features(torch.cat(values), joined) for kind, values in kinds.items()}
+        for row, kinds in parts.items()
     }
 
 
-def token_reader(encoder: TokenEncoder, poolings: Sequence[str] = POOLINGS) -> Reader:
-    """Read pooled tokens of a frozen encoder; it runs once per clip, whatever the number of poolings."""
+def token_reader(
+    encoder: TokenEncoder, poolings: Sequence[str] = POOLINGS, *, tokens: bool = False, dtype: str = "float32"
+) -> Reader:
+    """Read a frozen encoder; it runs once per clip, whatever the number of poolings.
+
+    ``tokens`` adds the tokens themselves. ``dtype`` is the precision of the forward pass, float32 or bfloat16.
+    """
 
     def read(clip: Tensor) -> dict[str, Tensor]:
-        tokens, grid = encoder(clip), encoder.grid(clip.shape)
-        return {how: pool_tokens(tokens, grid, how) for how in poolings}
+        grid = encoder.grid(clip.shape)
+        with torch.autocast(clip.device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
+            found = encoder(clip)
+        found = found.float()
+        pooled = {how: pool_tokens(found, grid, how) for how in poolings}
+        return pooled | ({TOKENS: found} if tokens else {})
 
     return read
 
 
-def raw_reader(clip: Tensor) -> dict[str, Tensor]:
+def raw_reader(*, tokens: bool = False) -> Reader:
     """Read pixels instead of features: the baseline that any encoder must beat."""
-    return {RAW: raw_pixels(clip)}
+
+    def read(clip: Tensor) -> dict[str, Tensor]:
+        return {RAW: raw_pixels(clip)} | ({TOKENS: raw_tokens(clip)} if tokens else {})
+
+    return read
 
 
 def raw_pixels(clip: Tensor, side_px: int = RAW_SIDE_PX) -> Tensor:
@@ -126,10 +134,27 @@ def raw_pixels(clip: Tensor, side_px: int = RAW_SIDE_PX) -> Tensor:
     linear in the frames, but give motion axes of its own that the probe's weight decay weighs like
     brightness, so the baseline is a fair one for motion.
     """
-    grey = clip.float().mean(dim=1).flatten(0, 1)[:, None]  # (B * T, 1, H, W)
+    small = _small_frames(clip, side_px).flatten(2)  # (B, T, h * w)
+    return torch.cat([small, small.diff(dim=1)], dim=1).flatten(1)
+
+
+def raw_tokens(clip: Tensor, side_px: int = RAW_SIDE_PX) -> Tensor:
+    """Return what `raw_pixels` does as one token per frame: (B, C, T, H, W) -> (B, T, 2 * h * w + T).
+
+    A token is a small frame, its change since the frame before, and the place of the frame in the clip as a
+    one-hot vector, since attention by itself does not know the order.
+    """
+    small = _small_frames(clip, side_px).flatten(2)  # (B, T, h * w)
+    change = F.pad(small.diff(dim=1), (0, 0, 1, 0))
+    place = math.sqrt(small.shape[2]) * torch.eye(small.shape[1], device=small.device).expand(
+        len(small), -1, -1
+    )
+    return torch.cat([small, change, place], dim=2)
+
+
+def _small_frames(clip: Tensor, side_px: int) -> Tensor:
+    """Shrink grey frames to a short side of at most ``side_px``: (B, C, T, H, W) -> (B, T, h, w)."""
+    grey = clip.float().mean(dim=1)  # (B, T, H, W)
     shrink = min(1.0, side_px / min(clip.shape[-2:]))
     height, width = (max(1, round(edge * shrink)) for edge in clip.shape[-2:])
-    small = F.adaptive_avg_pool2d(grey, (height, width)).view(
-        clip.shape[0], clip.shape[2], -1
-    )  # (B, T, h * w)
-    return torch.cat([small, small.diff(dim=1)], dim=1).flatten(1)
+    return F.adaptive_avg_pool2d(grey, (height, width))

@@ -2,29 +2,97 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import torch
+from rich.table import Table
 from torch import Tensor
 
-EPSILON = 1e-7  # RankMe, equation 1
+from jepa.errors import DataError
+from jepa.probes.spectrum import alpha_req, check_views, clip_directions, effective_rank, lidar, std_spectrum
+from jepa.probes.sphere import alignment, uniformity
 
 
-def effective_rank(features: Tensor) -> float:
-    """Return RankMe (arXiv:2210.02885, equation 1) of (..., D) features, between 1 and min(n, D).
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """What features of unlabelled clips say of their encoder; each number's limits stand where it is computed."""
 
-    It is the exponential of the entropy of the singular values, as shares of their sum. As in the paper
-    nothing is centred: a mean that all samples share counts as one direction. Not-a-number when a feature
-    is not finite or when there are none.
+    clips: int
+    views: int
+    width: int
+    rankme: float
+    alpha: float  # NaN where too few directions are left to fit
+    uniformity: float
+    mean_std: float
+    relative_std: float
+    std_spectrum: tuple[float, ...]
+    lidar: float | None  # these three need several views of each clip
+    clip_directions: float | None
+    alignment: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers and lists, NaN as None, as summary.json holds them."""
+        plain = {
+            key: None if isinstance(v, float) and math.isnan(v) else v for key, v in asdict(self).items()
+        }
+        return plain | {"std_spectrum": list(self.std_spectrum)}
+
+    def render(self, name: str = "encoder") -> Table:
+        """Return a table with one row, for a terminal."""
+        return health_table({name: self})
+
+
+def health_report(views: Tensor) -> HealthReport:
+    """Measure (n, V, D) features of V views of n clips; the numbers that need one view are of the first.
+
+    Views are other moments, crops or noises of one video; best are those that change what the task does not need.
+    Raises DataError when features are not finite, or for fewer than 2 clips.
     """
-    values = features.detach().cpu().flatten(0, -2).double()
-    if values.numel() == 0 or not torch.isfinite(values).all():
-        return float("nan")
-    # The eigenvalues of the smaller Gram matrix are the squared singular values. Double precision matters: in
-    # single, rounding alone gives each empty direction about 3e-4 of the largest singular value.
-    gram = values.T @ values if values.shape[0] > values.shape[1] else values @ values.T
-    singular = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
-    shares = singular / singular.sum().clamp_min(1e-30) + EPSILON
-    return float(torch.exp(-(shares * shares.log()).sum()).clamp_min(1))
+    check_views(views, least=1)
+    first, several = views[:, 0], views.shape[1] > 1
+    spectrum = std_spectrum(first)
+    return HealthReport(
+        clips=views.shape[0],
+        views=views.shape[1],
+        width=views.shape[2],
+        rankme=effective_rank(first),
+        alpha=alpha_req(first),
+        uniformity=uniformity(first),
+        mean_std=spectrum.mean_std,
+        relative_std=spectrum.relative,
+        std_spectrum=spectrum.directions,
+        lidar=lidar(views) if several else None,
+        clip_directions=clip_directions(views) if several else None,
+        alignment=alignment(views) if several else None,
+    )
+
+
+def health_table(reports: Mapping[str, HealthReport]) -> Table:
+    """Return one row per encoder, for a terminal."""
+    table = Table(title="health without labels", caption="- needs several views of each clip")
+    table.add_column("encoder")
+    columns = ("clip_directions", "lidar", "rankme", "alpha", "uniformity", "alignment", "relative_std")
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
+    for name, report in reports.items():
+        numbers = [getattr(report, column) for column in columns]
+        table.add_row(name, *("-" if number is None else f"{number:.3g}" for number in numbers))
+    return table
+
+
+def rank_encoders(reports: Mapping[str, HealthReport]) -> list[str]:
+    """Return the names by ``clip_directions``, the healthiest first.
+
+    Of all measures here it alone put collapsed, untrained and trained encoders in order where that was tried; the
+    others count noise as health. Raises DataError unless all reports are of as many clips, views and features.
+    """
+    shapes = {(report.clips, report.views, report.width) for report in reports.values()}
+    strengths = {name: report.clip_directions for name, report in reports.items()}
+    if len(shapes) > 1 or None in strengths.values():
+        raise DataError(
+            f"encoders are ranked on the same clips with 2 views or more, got (clips, views, width) {sorted(shapes)}"
+        )
+    return sorted(reports, key=lambda name: -(strengths[name] or 0.0))
 
 
 def collapse_warning(signals: Mapping[str, float], width: int) -> str | None:

@@ -1,17 +1,21 @@
 """Pictures of what an encoder sees: the first three principal components of its tokens as colours."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from jepa.errors import DataError
 from jepa.types import Grid
 
 TAILS = (0.01, 0.99)  # quantiles that become black and full colour; the rest is clipped
 GAP_PX = 4
 CLIP_GAP_PX = 16
 PAGE_PX = 960  # the report's column
+COLOURS = 128  # of an animation's palette: half the file, and no difference to see
 
 
 def pca_maps(tokens: Tensor, grid: Grid) -> Tensor:
@@ -62,6 +66,45 @@ def draw_maps(frames: Tensor, maps: Tensor, *, side_px: int = 96) -> Image.Image
             picture.paste(above, (left, y))
             picture.paste(below, (left, y + side_px + GAP_PX))
     return picture
+
+
+def animate_maps(
+    frames: Tensor, maps: Tensor, path: str | Path, *, fps: float = 8, side_px: int = 96
+) -> Path:
+    """Write clips beside their maps as an endless animation; return its path, which ends in .gif or .png (APNG).
+
+    frames uint8 (B, T, H, W, 3), maps uint8 (B, t, h, w, 3) as for `draw_maps`: one row per clip, the frame on the
+    left, on the right the map of the step that covers it, enlarged without smoothing. ``fps`` frames pass per
+    second. Raises DataError for another ending, and for frames and maps that do not fit together.
+    """
+    path, count, steps = Path(path), frames.shape[1], maps.shape[1]
+    if path.suffix.lower() not in (".gif", ".png"):
+        raise DataError(f"{path}: an animation must end in .gif or .png, not in {path.suffix or 'nothing'!r}")
+    if len(frames) != len(maps) or len(frames) == 0 or count % steps:
+        raise DataError(
+            f"{len(frames)} clips of {count} frames do not fit {len(maps)} clips of maps with {steps} steps; give "
+            "the same clips, and a number of frames that is a multiple of the steps"
+        )
+    pages = [_page(frames[:, at], maps[:, at * steps // count], side_px) for at in range(count)]
+    # One palette for all frames, or colours would flicker.
+    strip = Image.fromarray(np.concatenate([np.asarray(page) for page in pages]))
+    palette = strip.quantize(COLOURS)
+    first, *rest = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
+    first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
+    return path
+
+
+def _page(frames: Tensor, maps: Tensor, side_px: int) -> Image.Image:
+    """Draw one moment: frames (B, H, W, 3), maps (B, h, w, 3) -> a row per clip."""
+    wide = round(side_px * frames.shape[2] / frames.shape[1])
+    page = Image.new("RGB", (2 * wide + GAP_PX, len(frames) * (side_px + GAP_PX) - GAP_PX), "white")
+    for clip in range(len(frames)):
+        top = clip * (side_px + GAP_PX)
+        left = Image.fromarray(_array(frames[clip])).resize((wide, side_px), Image.Resampling.LANCZOS)
+        right = Image.fromarray(_array(maps[clip])).resize((wide, side_px), Image.Resampling.NEAREST)
+        page.paste(left, (0, top))
+        page.paste(right, (wide + GAP_PX, top))
+    return page
 
 
 def _array(image: Tensor) -> np.ndarray:

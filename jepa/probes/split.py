@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from jepa.errors import DataError
+from jepa.probes.metrics import number_groups
 from jepa.runtime.seeding import generator
 
 DRAWS = 50
@@ -14,30 +15,30 @@ DRAWS = 50
 def split_by_group(
     target: Tensor, groups: Sequence[str] | None, *, fraction: float, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the sample indices to fit on and to validate on: class indices (n,) long -> (n - m,), (m,) long.
+    """Return the sample indices to fit on and to validate on: (n,) long or (n, S) float -> (n - m,), (m,) long.
 
-    Of several random cuts, the one whose two sides have the most equal shares of each class is taken. Without
-    ``groups`` every sample is its own group. Raises DataError when no cut leaves two classes to fit on.
+    Of several random cuts, the one whose two sides are most alike is taken: in the share of each class where
+    ``target`` holds class indices, else in the mean of each column (labels of 0 and 1, standardised numbers).
+    Without ``groups`` every sample is its own group. Raises DataError when there are too few groups, and when
+    no cut leaves two classes to fit on.
     """
-    if groups is not None and len(groups) != len(target):
-        raise DataError(f"{len(target)} samples need {len(target)} groups, got {len(groups)}")
-    names, member = _group_indices(groups, len(target))
-    share = torch.zeros(names, int(target.max()) + 1).index_put_(
-        (member, target), torch.ones(len(target)), accumulate=True
-    )
+    member, names = number_groups(groups, len(target))
     if names < 2 or len(target) < 4:
         raise DataError(
-            f"{len(target)} samples in {names} groups are too few to choose a weight decay on a part; "
-            "give at least 4 samples from 2 videos, or a single weight decay"
+            f"{len(target)} samples in {names} groups are too few to choose a weight decay or learning rate on "
+            "a part; give at least 4 samples from 2 videos, or a single setting"
         )
+    sizes = torch.bincount(member, minlength=names).float()
+    share = _sums(member, target, names)
     draw = generator(seed, "probe split")
     best, worst_gap = None, float("inf")
     for _ in range(DRAWS):
         order = torch.randperm(names, generator=draw)
-        held = _fill(order, share.sum(dim=1), fraction * len(target))
+        held = _fill(order, sizes, fraction * len(target))
         inside, outside = share[held].sum(dim=0), share[~held].sum(dim=0)
-        gap = float((inside / inside.sum() - outside / outside.sum()).abs().sum())
-        if int((outside > 0).sum()) > 1 and gap < worst_gap:
+        gap = float((inside / sizes[held].sum() - outside / sizes[~held].sum()).abs().sum())
+        can_be_fitted = target.ndim > 1 or int((outside > 0).sum()) > 1
+        if can_be_fitted and gap < worst_gap:
             best, worst_gap = held, gap
     if best is None:
         raise DataError(
@@ -48,12 +49,12 @@ def split_by_group(
     return (~is_held).nonzero().flatten(), is_held.nonzero().flatten()
 
 
-def _group_indices(groups: Sequence[str] | None, samples: int) -> tuple[int, Tensor]:
-    """Number the groups in order of first appearance: the number of groups, and (n,) long."""
-    if groups is None:
-        return samples, torch.arange(samples)
-    number = {name: index for index, name in enumerate(dict.fromkeys(groups))}
-    return len(number), torch.tensor([number[name] for name in groups])
+def _sums(member: Tensor, target: Tensor, names: int) -> Tensor:
+    """Sum each group's targets, class indices as counts: (n,), (n,) long or (n, S) float -> (names, S)."""
+    if target.ndim > 1:
+        return torch.zeros(names, target.shape[1]).index_add_(0, member, target.float())
+    counts = torch.zeros(names, int(target.max()) + 1)
+    return counts.index_put_((member, target), torch.ones(len(target)), accumulate=True)
 
 
 def _fill(order: Tensor, sizes: Tensor, wanted: float) -> Tensor:

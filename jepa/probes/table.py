@@ -1,31 +1,51 @@
-"""One probe task as a table: pretrained and random-init encoder, raw pixels, and answers without looking."""
+"""One task as a table: encoder, untrained encoder, raw pixels, and answers without looking, for every head."""
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from rich.table import Table
 from torch import Tensor
 
-from jepa.probes.checks import check_labels
-from jepa.probes.features import Features
-from jepa.probes.linear import LinearProbe, ProbeScore, accuracies, confusion
+from jepa.probes.metrics import MAE, R2, Measure, Task
+from jepa.probes.trial import CHANCE, MAJORITY, TRAINING_MEAN, Trial
 
 PRETRAINED, RANDOM_INIT, RAW_PIXELS = "pretrained", "random init", "raw pixels"
-MAJORITY, CHANCE = "majority class", "chance"
+BLIND = (MAJORITY, CHANCE, TRAINING_MEAN)
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared as objects: a tensor has no single equality
 class ProbeRow:
-    """One line: who answered, from which pooling, and how well."""
+    """One line: who answered, through which head, and how well, for each seed."""
 
     name: str
+    head: str  # empty where nothing was fitted
     pooling: str | None  # None where nothing was pooled
-    accuracy: float
-    balanced_accuracy: float
-    weight_decay: float | None = None
-    confusion: Tensor | None = None  # (C, C) long; row: true class, column: answer
+    measures: tuple[Mapping[str, Measure], ...]  # one per seed
+    chosen: tuple[Mapping[str, float], ...] = ()
+    confusion: Tensor | None = None  # of the first seed, (C, C) long; row: true class, column: answer
+
+    def mean(self, name: str) -> float:
+        """Return a measure, averaged over the seeds."""
+        return statistics.fmean(one[name].value for one in self.measures)
+
+    def deviation(self, name: str) -> float | None:
+        """Return the standard deviation over seeds; None for a single one."""
+        values = [one[name].value for one in self.measures]
+        return statistics.stdev(values) if len(values) > 1 else None
+
+    def interval(self, name: str) -> tuple[float, float]:
+        """Return the 95 % bootstrap interval over videos, of the first seed."""
+        first = self.measures[0][name]
+        return first.low, first.high
+
+    @classmethod
+    def of(cls, name: str, head: str, pooling: str | None, trials: Sequence[Trial]) -> "ProbeRow":
+        """Make the line of trials that differ in their seed."""
+        measures, chosen = tuple(one.measures for one in trials), tuple(one.chosen for one in trials)
+        return cls(name, head, pooling, measures, chosen, trials[0].confusion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,115 +53,118 @@ class ProbeTable:
     """All answers to one task; rows whose pooling is not the task's are recorded, but are no headline."""
 
     task: str
+    kind: Task
+    metric: str  # the measure that leads
     pooling: str
-    classes: tuple[str, ...]
-    train_size: int
+    classes: tuple[str, ...]  # names of classes, labels or numbers
+    train_size: int  # entries
     test_size: int
+    seeds: int
     rows: tuple[ProbeRow, ...]
 
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads, in order."""
+        return tuple(dict.fromkeys(row.head for row in self.rows if row.head))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the measures, the leading one first."""
+        names = list(self.rows[0].measures[0])
+        return tuple(sorted(names, key=lambda name: name != self.metric))
+
     def headline(self) -> tuple[ProbeRow, ...]:
-        """Return one row per name: the task's pooling, or the only one there is."""
+        """Return the rows of the task's pooling, and those without any."""
         return tuple(row for row in self.rows if row.pooling in (None, self.pooling))
 
-    def find(self, name: str) -> ProbeRow | None:
-        """Return the headline row called ``name``, if the table has one."""
-        return next((row for row in self.headline() if row.name == name), None)
+    def find(self, name: str, head: str | None = None) -> ProbeRow | None:
+        """Return the headline row called ``name``, of ``head`` or of the first head, if the table has one."""
+        wanted = (head or next(iter(self.heads), ""), "")
+        return next((row for row in self.headline() if row.name == name and row.head in wanted), None)
 
-    def named(self, classes: Sequence[str]) -> "ProbeTable":
-        """Return the table with readable class names, in the order of the class numbers."""
-        if len(classes) != len(self.classes):
-            raise ValueError(f"task {self.task} has {len(self.classes)} classes, got {len(classes)} names")
-        return replace(self, classes=tuple(classes))
+    def led_by(self, metric: str) -> "ProbeTable":
+        """Return the table with another measure in the lead."""
+        return replace(self, metric=metric)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and lists, as summary.json holds them."""
-        rows = [
-            {
-                "name": row.name,
-                "pooling": row.pooling,
-                "headline": row in self.headline(),
-                "accuracy": row.accuracy,
-                "balanced_accuracy": row.balanced_accuracy,
-                "weight_decay": row.weight_decay,
-                "confusion": None if row.confusion is None else row.confusion.tolist(),
-            }
-            for row in self.rows
-        ]
+        first = self.headline()
         return {
             "task": self.task,
+            "kind": self.kind,
+            "metric": self.metric,
             "pooling": self.pooling,
             "classes": list(self.classes),
             "train_size": self.train_size,
             "test_size": self.test_size,
-            "rows": rows,
+            "seeds": self.seeds,
+            "rows": [_row_dict(row, is_headline=row in first) for row in self.rows],
         }
 
     def render(self) -> Table:
         """Return the table for a terminal; the headline is bold, the other pooling dim."""
-        caption = f"{self.train_size} clips to fit, {self.test_size} held out, {len(self.classes)} classes"
-        table = Table(title=f"linear probe: {self.task}", caption=caption)
-        table.add_column("features")
-        table.add_column("pooled")
-        for column in ("accuracy", "balanced", "weight decay"):
-            table.add_column(column, justify="right")
+        caption = f"{self.train_size:,} to fit, {self.test_size:,} held out"
+        caption += f", {len(self.classes)} classes" if self.kind != "values" else ""
+        caption += (
+            f", {self.seeds} seeds: mean ± sd"
+            if self.seeds > 1
+            else ", in brackets 95 % intervals over videos"
+        )
+        table = Table(title=f"{self.task}: frozen features", caption=caption)
+        for column in ("features", "head", "pooled"):
+            table.add_column(column)
+        for name in self.metrics:
+            table.add_column(name, justify="right")
+        table.add_column("chosen", justify="right")
         first = self.headline()
         for row in self.rows:
             style = "dim" if row not in first else "bold" if row.name == PRETRAINED else None
-            decay = "" if row.weight_decay is None else f"{row.weight_decay:g}"
-            table.add_row(
-                row.name,
-                row.pooling or "",
-                f"{100 * row.accuracy:.1f}%",
-                f"{100 * row.balanced_accuracy:.1f}%",
-                decay,
-                style=style,
-            )
+            shown = [shown_value(row, name, with_range=name == self.metric) for name in self.metrics]
+            table.add_row(row.name, row.head, row.pooling or "", *shown, shown_choice(row), style=style)
         return table
 
 
-def probe_table(
-    task: str,
-    train: Mapping[str, Mapping[str, Features]],
-    test: Mapping[str, Mapping[str, Features]],
-    *,
-    pooling: str,
-    seed: int = 0,
-) -> ProbeTable:
-    """Fit one probe per row and pooling on ``train``, score it once on ``test``: row -> pooling -> features.
-
-    Raises DataError as ``LinearProbe`` does, and ValueError when there is no row.
-    """
-    rows: list[ProbeRow] = []
-    score, labels = None, None
-    for name, pooled in train.items():
-        for how, features in pooled.items():
-            held_out = test[name][how]
-            probe = LinearProbe(seed=seed).fit(features.values, features.labels, features.groups)
-            score = probe.score(held_out.values, held_out.labels)
-            labels = features.labels, held_out.labels
-            rows.append(_row(name, how if len(pooled) > 1 or how == pooling else None, score))
-    if score is None or labels is None:
-        raise ValueError(f"task {task}: no features to probe")
-    rows += _blind_rows(*labels, score.classes)
-    rows.sort(key=lambda row: row.pooling not in (None, pooling))  # the headline first
-    names = tuple(str(number) for number in score.classes)
-    return ProbeTable(task, pooling, names, score.train_size, score.test_size, tuple(rows))
-
-
-def _row(name: str, pooling: str | None, score: ProbeScore) -> ProbeRow:
-    """Put a score into a line of the table."""
-    return ProbeRow(
-        name, pooling, score.accuracy, score.balanced_accuracy, score.weight_decay, score.confusion
+def shown_value(row: ProbeRow, name: str, *, with_range: bool = True) -> str:
+    """Write a measure: 74.5 ± 2.8 over seeds, or 74.5 [70.1, 78.2]; shares in percent."""
+    scale, digits = (1, 3) if name in (MAE, R2) else (100, 1)
+    text = f"{scale * row.mean(name):.{digits}f}"
+    spread = row.deviation(name)
+    if spread is not None:
+        return text if row.name in BLIND else f"{text} ± {scale * spread:.{digits}f}"
+    low, high = row.interval(name)
+    return (
+        f"{text} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]" if with_range and low < high else text
     )
 
 
-def _blind_rows(train: Tensor, test: Tensor, classes: Sequence[int]) -> list[ProbeRow]:
-    """Return what is right without looking: always the training set's largest class, and a fair die."""
-    _, fitted = check_labels(train, len(train), known=classes)
-    _, target = check_labels(test, len(test), known=classes)
-    largest = torch.full_like(target, int(torch.bincount(fitted).argmax()))
-    right = accuracies(confusion(target, largest, len(classes)))
-    return [
-        ProbeRow(MAJORITY, None, *right),
-        ProbeRow(CHANCE, None, 1 / len(classes), 1 / len(classes)),
-    ]
+def shown_choice(row: ProbeRow) -> str:
+    """Write what the validation part chose, over all seeds."""
+    names = list(row.chosen[0]) if row.chosen else []
+    values = {name: sorted({one[name] for one in row.chosen}) for name in names}
+    return ", ".join(f"{name} {'/'.join(f'{value:g}' for value in found)}" for name, found in values.items())
+
+
+def _row_dict(row: ProbeRow, *, is_headline: bool) -> dict[str, Any]:
+    """Return one line as plain values; for each measure, value and interval per seed."""
+    measures = {
+        name: [
+            {"value": _plain(one[name].value), "low": _plain(one[name].low), "high": _plain(one[name].high)}
+            for one in row.measures
+        ]
+        for name in row.measures[0]
+    }
+    return {
+        "name": row.name,
+        "head": row.head,
+        "pooling": row.pooling,
+        "headline": is_headline,
+        **{name.replace(" ", "_"): _plain(row.mean(name)) for name in row.measures[0]},
+        "measures": measures,
+        "chosen": [dict(one) for one in row.chosen],
+        "confusion": None if row.confusion is None else row.confusion.tolist(),
+    }
+
+
+def _plain(value: float) -> float | None:
+    """Return a number that JSON can hold; what is not defined, such as the interval of a single video, is None."""
+    return value if math.isfinite(value) else None

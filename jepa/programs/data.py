@@ -2,13 +2,14 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jepa.config.data import FileSource
 from jepa.data.inspect import contact_sheet, example_frames, inspect_source
-from jepa.data.sources import IMAGE_SUFFIXES, open_source
+from jepa.data.sources import open_source
 from jepa.data.synthetic import write_dataset
 from jepa.errors import DataError
+from jepa.programs.naming import kind_of
 
 
 def synth(
@@ -28,7 +29,7 @@ def synth(
 
 def inspect(source: str, sheet: Path) -> dict[str, Any]:
     """Open every file of a folder or list; return the counts and write the contact sheet."""
-    opened = open_source(FileSource(kind=_kind(Path(source)), path=source))
+    opened = open_source(FileSource(kind=kind_of(Path(source)), path=source))
     summary = inspect_source(opened)
     examples = example_frames(opened)
     if examples:
@@ -50,16 +51,6 @@ def inspect(source: str, sheet: Path) -> dict[str, Any]:
         "bad": [{"path": bad.path, "reason": bad.reason} for bad in summary.bad],
         "contact_sheet": str(sheet) if examples else None,
     }
-
-
-def _kind(path: Path) -> Literal["folder", "csv", "images"]:
-    """Tell a list from a tree of images and a tree of videos. Raises DataError when there is nothing at ``path``."""
-    if path.is_file():
-        return "csv"
-    if not path.is_dir():
-        raise DataError(f"{path} does not exist; give a folder of videos or images, or a list of files")
-    images = any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.rglob("*"))
-    return "images" if images else "folder"
 
 
 def _counts(counter: Counter[Any]) -> dict[str, int]:

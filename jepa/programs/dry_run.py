@@ -7,6 +7,7 @@ from jepa.config.schema import PretrainConfig
 from jepa.data.decode import resolve_decoder
 from jepa.data.loader import train_stream
 from jepa.data.sources import open_sources
+from jepa.programs.evaluate import open_task
 from jepa.programs.finding import Finding, attempt
 from jepa.programs.masking import masks_for
 from jepa.programs.train_step import State, train_step
@@ -37,7 +38,7 @@ def describe_sources(config: PretrainConfig) -> str:
     """Open all sources, those of the probes too."""
     opened = [
         *open_sources(config.data.sources),
-        *open_sources([s for p in config.probes for s in (p.train, p.test)]),
+        *(source for task in config.probes for source in open_task(task).sides().values()),
     ]
     return "; ".join(f"{source.name}: {source.files} {source.modality} files" for source in opened)
 

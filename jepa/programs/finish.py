@@ -7,7 +7,6 @@ from PIL import Image
 from torch import Tensor
 
 import jepa
-from jepa.config.load import dump
 from jepa.config.schema import PretrainConfig
 from jepa.data.evaluation import labelled_clips
 from jepa.data.inspect import draw_sheet
@@ -41,12 +40,9 @@ def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Pro
     warning = collapse_warning(last_health(metrics), width=encoder.dim)
     sheet, maps = pictures(example_clips(sources[0], config), state)
     write_report(
-        run.root,
-        title=run.root.name,
-        config_yaml=dump(config),
-        metrics=metrics,
-        summary=summary,
-        probe_tables=tables,
+        run,
+        summary,
+        tables,
         contact_sheet=sheet,
         feature_maps=maps,
         notes=[warning] if warning else [],

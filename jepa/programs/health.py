@@ -3,10 +3,12 @@
 import torch
 
 from jepa.data.evaluation import labelled_clips
-from jepa.data.sources import open_source
-from jepa.probes.features import extract
-from jepa.probes.health import collapse_warning, effective_rank
+from jepa.data.truth import truth
+from jepa.probes.features import extract_rows, token_reader
+from jepa.probes.health import collapse_warning
 from jepa.probes.knn import knn_accuracy
+from jepa.probes.spectrum import effective_rank
+from jepa.programs.evaluate import open_task
 from jepa.programs.train_step import State
 from jepa.types import Batch
 
@@ -38,10 +40,12 @@ class Health:
         """Return leave-one-out k-NN accuracy on the train source of the first probe."""
         config = self.state.config
         task = config.probes[0]
-        encoder = self.state.objective.probed
-        batches = labelled_clips(open_source(task.train), config.data)
-        features = extract(encoder, batches, poolings=(task.pooling,), device=self.state.device)[task.pooling]
-        return knn_accuracy(features.values, features.labels)
+        source = open_task(task).train
+        reader = token_reader(self.state.objective.probed, (task.pooling,))
+        rows = extract_rows({"": reader}, labelled_clips(source, config.data), device=self.state.device)
+        found = rows[""][task.pooling]
+        labels = truth(source, "classes")[found.entries]
+        return knn_accuracy(found.values, labels)
 
     def warning(self, line: dict[str, float]) -> str | None:
         """Return a plain warning when ``line`` shows collapse, once per run and not before the warm-up is over."""

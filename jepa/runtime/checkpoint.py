@@ -9,6 +9,7 @@ import torch
 
 from jepa.config.schema import CheckpointConfig
 from jepa.errors import CheckpointError
+from jepa.runtime.weights import read_weights
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{9})\.pt")
@@ -73,15 +74,7 @@ def find_checkpoint(source: Path | str) -> Path:
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU. Raises CheckpointError when it is missing, damaged, foreign or would run code."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; give a run directory or a checkpoint file")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torch raises many kinds for damaged files; all are reported, none is hidden
-        raise CheckpointError(
-            f"{path} cannot be read as weights ({type(error).__name__}: {str(error).splitlines()[0]}); "
-            "it is damaged or holds code. Use an earlier checkpoint"
-        ) from error
+    state = read_weights(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(

@@ -26,12 +26,14 @@ class Progress:
     ``step 200/3000  loss .412  clips/s 310  eta 2m10s``. ``note`` and ``warn`` print above the live line.
     """
 
-    def __init__(self, total: int, *, start: int = 0, console: Console | None = None) -> None:
-        """Count from ``start`` to ``total`` steps; ``console`` is stderr unless a test gives another."""
+    def __init__(
+        self, total: int, *, start: int = 0, unit: str = "step", console: Console | None = None
+    ) -> None:
+        """Count from ``start`` to ``total`` units; ``console`` is stderr unless a test gives another."""
         self.total, self.start, self.step = total, start, start
         self.console = console or Console(stderr=True, highlight=False)
-        self._began = time.monotonic()
-        self._bar = _bar(self.console) if self.console.is_terminal else None
+        self.unit, self._began = unit, time.monotonic()
+        self._bar = _bar(self.console, unit) if self.console.is_terminal else None
         self._task = None if self._bar is None else self._bar.add_task("", total=total, completed=start)
 
     def __enter__(self) -> Self:
@@ -55,7 +57,9 @@ class Progress:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, description=numbers)
         else:
-            self._line(f"step {step}/{self.total}  {numbers}  eta {duration(self._remaining())}")
+            self._line(
+                f"{self.unit} {step}/{self.total}  {numbers}{'  ' if numbers else ''}eta {duration(self._remaining())}"
+            )
 
     def note(self, text: str) -> None:
         """Print ``text`` on a line of its own."""
@@ -94,10 +98,10 @@ def duration(seconds: float) -> str:
     return f"{whole}s"
 
 
-def _bar(console: Console) -> RichProgress:
+def _bar(console: Console, unit: str) -> RichProgress:
     """Build the live line."""
     return RichProgress(
-        TextColumn("step"),
+        TextColumn(unit),
         MofNCompleteColumn(),
         BarColumn(bar_width=24),
         TextColumn("{task.description}"),

@@ -3,7 +3,7 @@
 import pytest
 
 from jepa.config.data import SyntheticSource
-from jepa.data import generated
+from jepa.data import generated, synthetic
 from jepa.data.generated import ensure_generated
 from jepa.data.sources import open_source
 from jepa.errors import DataError
@@ -77,3 +77,28 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(generated, "write_videos", fail)
     with pytest.raises(DataError, match="cannot be written: .*No space left"):
         ensure_generated(config(tmp_path / "set"))
+
+
+def test_a_set_from_before_a_label_existed_gets_its_list(tmp_path):
+    fresh = ensure_generated(config(tmp_path / "set", label="next"))
+    wanted, other = fresh.read_text(), (tmp_path / "set" / "motion.csv").stat().st_mtime_ns
+    fresh.unlink()
+    assert ensure_generated(config(tmp_path / "set", label="motion")).name == "motion.csv"
+    assert not fresh.exists()  # only what is asked for
+    assert ensure_generated(config(tmp_path / "set", label="next")).read_text() == wanted
+    assert (tmp_path / "set" / "motion.csv").stat().st_mtime_ns == other
+    assert not [file.name for file in (tmp_path / "set").iterdir() if file.name.startswith(".")]
+
+
+def test_a_list_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
+    ensure_generated(config(tmp_path / "set", label="next")).unlink()
+
+    def fail(path, rows):
+        path.write_text("000000.mp4,top\n")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(synthetic, "_write_csv", fail)
+    before = sorted((tmp_path / "set").iterdir())
+    with pytest.raises(DataError, match=r"next.csv: this list is missing and cannot be written: .*No space"):
+        ensure_generated(config(tmp_path / "set", label="next"))
+    assert sorted((tmp_path / "set").iterdir()) == before

@@ -35,7 +35,20 @@ SAFE_CALLS = {
         "inference_mode",
         "contextmanager",
     ),
-    *("cache", "lru_cache", "wraps", "items", "keys", "values", "join", "split", "with_name", "array"),
+    *(
+        "cache",
+        "dtype",
+        "nextafter",
+        "lru_cache",
+        "wraps",
+        "items",
+        "keys",
+        "values",
+        "join",
+        "split",
+        "with_name",
+        "array",
+    ),
     *("Typer", "Option", "Argument", "command", "callback"),
 }
 STATEMENTS = (

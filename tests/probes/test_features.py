@@ -5,15 +5,14 @@ import torch
 from torch import Tensor
 
 from jepa.errors import DataError
-from jepa.probes.features import extract, extract_rows, raw_pixels, raw_reader, token_reader
+from jepa.probes.features import TOKENS, extract_rows, raw_pixels, raw_reader, raw_tokens, token_reader
 from jepa.types import Grid
 
 
 @dataclass
 class Clips:
     clip: Tensor
-    labels: Tensor
-    names: tuple[str, ...]
+    entries: Tensor
 
 
 class Patches:
@@ -32,18 +31,18 @@ class Patches:
 def batches(generator, *sizes):
     start = 0
     for size in sizes:
-        clip = torch.randn(size, 3, 8, 16, 16, generator=generator)
-        yield Clips(
-            clip, torch.arange(start, start + size), tuple(f"v{i}.mp4" for i in range(start, start + size))
-        )
+        yield Clips(torch.randn(size, 3, 8, 16, 16, generator=generator), torch.arange(start, start + size))
         start += size
 
 
-def test_keeps_order_labels_and_names_over_batches_even_empty_ones(generator):
+def extract(encoder, given, **settings):
+    return extract_rows({"": token_reader(encoder, **settings)}, given)[""]
+
+
+def test_keeps_the_order_of_entries_over_batches_even_empty_ones(generator):
     given = list(batches(generator, 3, 0, 2))
     found = extract(Patches(), given)["mean"]
-    assert found.labels.tolist() == [0, 1, 2, 3, 4]
-    assert found.groups == ("v0.mp4", "v1.mp4", "v2.mp4", "v3.mp4", "v4.mp4")
+    assert found.entries.tolist() == [0, 1, 2, 3, 4]
     whole = torch.cat([one.clip for one in given])
     torch.testing.assert_close(found.values, whole.mean((2, 3, 4)))
     assert found.values.dtype == torch.float32
@@ -51,10 +50,11 @@ def test_keeps_order_labels_and_names_over_batches_even_empty_ones(generator):
 
 def test_every_pooling_comes_from_one_forward_pass(generator):
     encoder = Patches()
-    found = extract(encoder, batches(generator, 2, 2), poolings=("mean", "time"))
+    found = extract(encoder, batches(generator, 2, 2), tokens=True)
     assert encoder.calls == 2
     assert found["mean"].values.shape == (4, 3)
     assert found["time"].values.shape == (4, 4 * 3)
+    assert found[TOKENS].values.shape == (4, 4 * 16, 3)
     torch.testing.assert_close(found["time"].values.view(4, 4, 3).mean(1), found["mean"].values)
 
 
@@ -67,15 +67,24 @@ def test_time_pooling_keeps_the_steps_apart(generator):
 
 
 def test_rows_see_the_same_clips(generator):
-    rows = extract_rows({"a": token_reader(Patches()), "raw": raw_reader}, batches(generator, 2, 3))
-    assert rows["a"]["mean"].labels.tolist() == rows["raw"]["raw"].labels.tolist()
+    rows = extract_rows({"a": token_reader(Patches()), "raw": raw_reader()}, batches(generator, 2, 3))
+    assert rows["a"]["mean"].entries.tolist() == rows["raw"]["raw"].entries.tolist()
     assert len(rows["raw"]["raw"].values) == 5
 
 
-def test_stretches_of_one_file_are_one_group(generator):
-    (one,) = batches(generator, 3)
-    one.names = ("drive.mp4[0:2.5]", "drive.mp4[2.5:]", "other[1].mp4")
-    assert extract(Patches(), [one])["mean"].groups == ("drive.mp4", "drive.mp4", "other[1].mp4")
+def test_the_precision_is_what_is_asked_for(generator):
+    seen = []
+
+    class Linear(Patches):
+        def __call__(self, clip: Tensor) -> Tensor:
+            tokens = super().__call__(clip)
+            seen.append((tokens @ torch.eye(3)).dtype)
+            return tokens
+
+    for dtype in ("float32", "bfloat16"):
+        found = extract(Linear(), batches(generator, 2), dtype=dtype)
+        assert found["mean"].values.dtype == torch.float32
+    assert seen == [torch.float32, torch.bfloat16]
 
 
 def test_features_carry_no_gradient(generator):
@@ -105,3 +114,12 @@ def test_raw_pixels_are_small_grey_frames_and_their_differences():
 
 def test_raw_pixels_do_not_enlarge_and_take_images():
     assert raw_pixels(torch.ones(2, 3, 1, 8, 8)).shape == (2, 64)
+
+
+def test_raw_tokens_hold_the_raw_pixels_and_their_order():
+    clip = torch.randn(2, 3, 4, 32, 64)
+    tokens, raw = raw_tokens(clip), raw_pixels(clip).view(2, 7, 512)
+    assert tokens.shape == (2, 4, 2 * 512 + 4)
+    torch.testing.assert_close(tokens[..., :512], raw[:, :4])
+    torch.testing.assert_close(tokens[:, 1:, 512:1024], raw[:, 4:])
+    assert tokens[..., 1024:].argmax(2).tolist() == [[0, 1, 2, 3]] * 2

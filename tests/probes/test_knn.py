@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score, r2_score
 
 from jepa.errors import DataError
-from jepa.probes.knn import knn_accuracy
+from jepa.probes.knn import KnnProbe, knn_accuracy
 
 
 def by_hand(train, labels, test, wanted, k, *, leave_one_out=False):
@@ -62,9 +64,99 @@ def test_refuses_what_it_cannot_score():
         knn_accuracy(x / 0 * 0, y)
     with pytest.raises(DataError, match="without test_labels"):
         knn_accuracy(x, y, x)
-    with pytest.raises(DataError, match="width 5, training features 12"):
+    with pytest.raises(DataError, match="width 5, but the probe was fitted on 12"):
         knn_accuracy(x, y, x[:, :5], y)
     with pytest.raises(DataError, match="never occur in training"):
         knn_accuracy(x, y, x, y + 50)
     with pytest.raises(ValueError, match="k must be 1 or more, got 0"):
         knn_accuracy(x, y, k=0)
+
+
+def shares_by_hand(train, ballots, test, k, *, temperature=0.07, barred=None):
+    """Votes as the paper writes them, one sample at a time: ballots (n, C) -> (m, C)."""
+    unit = torch.nn.functional.normalize
+    votes = []
+    for i, query in enumerate(unit(test.double(), dim=1)):
+        similarity = unit(train.double(), dim=1) @ query
+        if barred is not None:
+            similarity[barred[i]] = -torch.inf
+        best = similarity.argsort(descending=True)[:k]
+        weight = torch.exp(similarity[best] / temperature)
+        votes.append((weight[:, None] * ballots.double()[best]).sum(0) / weight.sum())
+    return torch.stack(votes)
+
+
+def test_classes_are_shares_of_the_votes():
+    (x, y), (x_test, y_test) = scattered(150, 0), scattered(60, 1)
+    probe = KnnProbe(k=7, temperature=0.2).fit(x, y)
+    ballots = torch.nn.functional.one_hot(y - 10)
+    expected = shares_by_hand(x, ballots, x_test, 7, temperature=0.2)
+    torch.testing.assert_close(probe.predict_proba(x_test).double(), expected, atol=1e-4, rtol=1e-4)
+    assert (probe.predict(x_test) == expected.argmax(1) + 10).all()
+    assert probe.score(x_test, y_test) == pytest.approx(
+        float((expected.argmax(1) + 10 == y_test).double().mean())
+    )
+    assert (probe.classes, probe.chosen, probe.trials) == ((10, 11, 12, 13), {"k": 7.0}, [])
+
+
+def test_several_labels_are_shares_and_graded_by_average_precision():
+    (x, y), (x_test, y_test) = scattered(150, 0), scattered(60, 1)
+    table, wanted = (torch.stack([y == 10, y >= 12], dim=1).long() for y in (y, y_test))
+    probe = KnnProbe(k=9, task="labels").fit(x, table)
+    expected = shares_by_hand(x, table, x_test, 9)
+    torch.testing.assert_close(probe.predict_proba(x_test).double(), expected, atol=1e-4, rtol=1e-4)
+    assert (probe.predict(x_test) == (expected > 0.5)).all()
+    answers = probe.predict_proba(x_test)  # of equal float32 shares, float64 would break the tie
+    precision = np.mean([average_precision_score(wanted[:, i], answers[:, i]) for i in range(2)])
+    assert probe.score(x_test, wanted) == pytest.approx(precision)
+
+
+def test_numbers_are_weighted_means_in_their_own_units(generator):
+    x, x_test = torch.randn(200, 6, generator=generator), torch.randn(50, 6, generator=generator)
+    numbers, wanted = (torch.stack([1000 + 50 * x[:, 0], x[:, 1]], dim=1) for x in (x, x_test))
+    probe = KnnProbe(k=12, task="values").fit(x, numbers)
+    expected = shares_by_hand(x, numbers, x_test, 12)
+    torch.testing.assert_close(probe.predict(x_test).double(), expected, atol=1e-2, rtol=1e-4)
+    assert probe.score(x_test, wanted) == pytest.approx(r2_score(wanted, expected), abs=1e-3)
+    assert KnnProbe(k=12, task="values").fit(x, numbers[:, 0]).predict(x_test).shape == (50, 1)
+
+
+def test_k_is_chosen_by_how_samples_of_other_groups_answer():
+    x, y = scattered(120, 3)
+    groups = [str(i // 3) for i in range(120)]
+    probe = KnnProbe(k=(25, 1, 5)).fit(x, y, groups)
+    barred = [[j for j in range(120) if groups[j] == groups[i]] for i in range(120)]
+    ballots = torch.nn.functional.one_hot(y - 10)
+    graded = {
+        k: float((shares_by_hand(x, ballots, x, k, barred=barred).argmax(1) + 10 == y).double().mean())
+        for k in (1, 5, 25)
+    }
+    assert [trial["k"] for trial in probe.trials] == [1, 5, 25]
+    assert [trial["score"] for trial in probe.trials] == pytest.approx(list(graded.values()))
+    assert probe.chosen == {"k": float(max(graded, key=graded.get))}
+
+
+def test_clips_of_one_video_do_not_vote_for_each_other():
+    """Near-copies with labels that mean nothing: among themselves they are always right, else by luck alone."""
+    draw = torch.Generator().manual_seed(0)
+    videos, labels = torch.randn(80, 8, generator=draw), torch.randint(0, 4, (80,), generator=draw)
+    x = videos.repeat_interleave(4, 0) + 0.01 * torch.randn(320, 8, generator=draw)
+    y, groups = labels.repeat_interleave(4), [f"{i // 4}.mp4" for i in range(320)]
+    assert knn_accuracy(x, y, k=3) == 1
+    assert knn_accuracy(x, y, k=3, groups=groups) < 0.5
+    with pytest.raises(DataError, match="all 320 samples are of one group"):
+        knn_accuracy(x, y, groups=["a"] * 320)
+    with pytest.raises(DataError, match="320 samples need 320 groups, got 3"):
+        knn_accuracy(x, y, groups=["a", "b", "c"])
+
+
+def test_settings_and_widths_are_checked():
+    x, y = scattered(20, 0)
+    with pytest.raises(ValueError, match="k must be 1 or more"):
+        KnnProbe(k=())
+    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
+        KnnProbe(temperature=0)
+    with pytest.raises(DataError, match="have width 11, but the probe was fitted on 12"):
+        KnnProbe().fit(x, y).predict(x[:, 1:])
+    with pytest.raises(DataError, match="rows are all zeros"):
+        KnnProbe().fit(x, y).predict(0 * x)

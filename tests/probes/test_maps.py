@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from jepa.probes.maps import draw_maps, pca_maps
+from jepa.errors import DataError
+from jepa.probes.maps import animate_maps, draw_maps, pca_maps
 from jepa.types import Grid
 
 
@@ -61,3 +63,38 @@ def test_long_clips_stand_in_one_column():
     )
     picture = draw_maps(frames, maps)
     assert picture.width <= 960 and picture.height > 2 * 2 * 96
+
+
+@pytest.mark.parametrize("ending", ["gif", "png"])
+def test_animation_shows_each_frame_beside_the_map_of_its_step(tmp_path, ending):
+    frames = torch.zeros(2, 6, 8, 12, 3, dtype=torch.uint8)
+    maps = torch.zeros(2, 3, 2, 3, 3, dtype=torch.uint8)
+    for clip in range(2):
+        for at in range(6):
+            frames[clip, at] = 100 * clip + 10 * at + 5
+            maps[clip, at // 2] = 100 * clip + 20 * (at // 2) + 60
+    path = animate_maps(frames, maps, tmp_path / f"maps.{ending}", fps=4, side_px=16)
+    assert path.stat().st_size < 20_000
+    with Image.open(path) as picture:
+        assert (picture.n_frames, picture.size) == (6, (2 * 24 + 4, 2 * 16 + 4))
+        assert picture.info["loop"] == 0
+        for at in range(6):
+            picture.seek(at)
+            page = np.asarray(picture.convert("RGB")).astype(int)
+            assert picture.info["duration"] == 250
+            for clip, rows in enumerate((slice(0, 16), slice(20, 36))):
+                left, right = page[rows, :24], page[rows, 28:]
+                assert (np.abs(left - (100 * clip + 10 * at + 5)) <= 1).all()
+                assert (np.abs(right - (100 * clip + 20 * (at // 2) + 60)) <= 1).all()
+
+
+def test_animation_refuses_what_does_not_fit(tmp_path):
+    frames, maps = (
+        torch.zeros(1, 6, 8, 8, 3, dtype=torch.uint8),
+        torch.zeros(1, 4, 2, 2, 3, dtype=torch.uint8),
+    )
+    with pytest.raises(DataError, match=r"1 clips of 6 frames do not fit 1 clips of maps with 4 steps; give"):
+        animate_maps(frames, maps, tmp_path / "maps.gif")
+    with pytest.raises(DataError, match=r"maps.mp4: an animation must end in .gif or .png"):
+        animate_maps(frames, maps[:, :3], tmp_path / "maps.mp4")
+    assert not list(tmp_path.iterdir())

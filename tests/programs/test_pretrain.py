@@ -183,10 +183,13 @@ def test_what_a_run_leaves_behind(run_config: Build, videos: Path) -> None:
 
 def test_random_init_row_is_the_runs_own_start(run_config: Build) -> None:
     config = run_config()
-    from jepa.programs.evaluate import untrained
+    from jepa.models.zoo import untrained_networks
 
     start = State.fresh(config, CPU).objective.probed.state_dict()
-    assert all(torch.equal(value, start[name]) for name, value in untrained(config).state_dict().items())
+    assert all(
+        torch.equal(value, start[name])
+        for name, value in untrained_networks(config, config.seed).encoder.state_dict().items()
+    )
 
 
 def test_a_run_is_not_continued_with_another_configuration(run_config: Build) -> None:

@@ -1,66 +1,19 @@
 import json
 import math
 import re
-from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from jepa.probes.features import Features
-from jepa.probes.table import probe_table
+from jepa.probes.table import shown_value
+from jepa.programs.probe_tables import confused_pairs
 from jepa.programs.report import write_report
-
-
-class Page(HTMLParser):
-    """Collects tags, links to anything outside, text, and whether every tag is closed."""
-
-    VOID = ("meta", "img", "br", "line", "rect", "circle", "polyline", "link")
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open, self.links, self.words, self.tags = [], [], [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("src", "href", "srcset")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
-def features(signal: float, seed: int) -> Features:
-    draw = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (120,), generator=draw)
-    values = signal * torch.nn.functional.one_hot(labels).float() + torch.randn(120, 3, generator=draw)
-    return Features(values, labels, tuple(map(str, range(120))))
-
-
-@pytest.fixture(scope="module")
-def table():
-    def rows(seed):
-        return {
-            "pretrained": {"mean": features(1, seed), "time": features(5, seed)},
-            "random init": {"mean": features(1, seed), "time": features(1, seed)},
-            "raw pixels": {"raw": features(0.5, seed)},
-        }
-
-    return probe_table("motion", rows(0), rows(1), pooling="time").named(["left", "right", "<up>"])
-
+from jepa.runtime.metrics import MetricsLog
+from jepa.runtime.run_dir import RunDir
+from tests.programs.page import Page
+from tests.programs.probed import make
 
 METRICS = [
     {
@@ -77,33 +30,63 @@ METRICS = [
 ]
 
 
-def report(path, **changes) -> str:
-    parts = {
-        "title": "demo",
-        "config_yaml": "seed: 0\nname: <b>&\n",
-        "metrics": METRICS,
-        "summary": {"steps": 20, "train_s": 130.0, "device": "cpu", "probes": [1], "last": {"loss": 1}},
-    } | changes
-    return write_report(path, **parts).read_text(encoding="utf-8")
+SUMMARY = {"steps": 20, "train_s": 130.0, "device": "cpu", "probes": [1], "last": {"loss": 1}}
+
+
+def report(path: Path, *, metrics: list = METRICS, tables: tuple = (), **parts) -> str:
+    run = RunDir(path)
+    run.create()
+    run.write_config("seed: 0\nname: <b>&\n")
+    with MetricsLog(path) as log:
+        for line in metrics:
+            log.write(line["step"], {name: value for name, value in line.items() if name != "step"})
+    return write_report(run, SUMMARY, tables, **parts).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    names = ["left", "right", "<up>"]
+    return make(
+        tmp_path_factory.mktemp("probe"), names=names, entries=90, poolings=("mean", "time")
+    ).probed.table
 
 
 def test_loads_nothing_and_runs_nothing(tmp_path, table):
     picture = np.zeros((8, 8, 3), np.uint8)
-    html = report(tmp_path, probe_tables=[table], contact_sheet=picture, feature_maps=picture)
-    page = Page(html)
-    assert not page.open, f"not closed: {page.open}"
-    assert "script" not in page.tags and "link" not in page.tags
-    assert len(page.links) == 2 and all(link.startswith("data:image/png;base64,") for link in page.links)
-    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", html)
+    page = Page(report(tmp_path, tables=(table,), contact_sheet=picture, feature_maps=picture))
+    page.assert_closed_in_itself()
+    assert len(page.links) == 2
 
 
-def test_opens_with_the_verdict_and_shows_every_probe_row(tmp_path, table):
-    text = Page(report(tmp_path, probe_tables=[table])).text
-    assert text.index("Did it learn anything? yes motion : pre-training helped") < text.index("Linear probe")
+def test_opens_with_the_verdict_and_shows_every_number_of_every_row(tmp_path, table):
+    text = Page(report(tmp_path, tables=(table,))).text
+    assert text.index("Did it learn anything? yes motion : pre-training helped") < text.index("Probe: motion")
+    assert {row.pooling for row in table.rows} == {"time", "mean", None}
     for row in table.rows:
-        assert f"{row.name} {row.pooling + ' ' if row.pooling else ''}{100 * row.accuracy:.1f}%" in text
+        start = " ".join(filter(None, (row.name, row.head, row.pooling)))
+        values = " ".join(shown_value(row, name, with_range=name == table.metric) for name in table.metrics)
+        assert f"{start} {values}" in text
     counts = " ".join(str(n) for n in table.find("pretrained").confusion[0].tolist())
     assert f"left {counts}" in text
+
+
+def test_bars_are_as_long_as_the_measure(tmp_path, table):
+    html = report(tmp_path, tables=(table,))
+    drawn = [float(width) for width in re.findall(r'class="bar"><span style="width: ([\d.]+)%', html)]
+    assert drawn == pytest.approx([100 * row.mean("accuracy") for row in table.rows], abs=0.06)
+
+
+def test_of_many_classes_the_most_confused_pairs_are_listed(tmp_path):
+    counts = [[5, 2, 0], [0, 4, 3], [1, 0, 6]]
+    assert confused_pairs(counts, ["a", "b", "c"]) == [
+        {"true": "b", "answer": "c", "count": 3, "total": 7},
+        {"true": "a", "answer": "b", "count": 2, "total": 7},
+        {"true": "c", "answer": "a", "count": 1, "total": 7},
+    ]
+    names = [f"class {n}" for n in range(21)]
+    table = make(tmp_path / "probe", names=names, entries=84).probed.table
+    page = Page(report(tmp_path / "run", tables=(table,)))
+    assert "The most frequent errors among 21 classes" in page.text and 'class="confusion"' not in page.html
 
 
 def test_says_that_it_cannot_say_without_a_probe(tmp_path):
@@ -127,13 +110,14 @@ def test_every_metric_is_drawn_also_one_it_never_heard_of(tmp_path):
 
 
 def test_what_a_user_wrote_is_escaped(tmp_path, table):
-    (tmp_path / "bad_files.jsonl").write_text(
+    (tmp_path / "<u>run").mkdir()
+    (tmp_path / "<u>run" / "bad_files.jsonl").write_text(
         json.dumps({"path": "a<script>.mp4", "reason": "empty & <i>"}) + "\n"
     )
-    html = report(tmp_path, title="<u>run</u>", probe_tables=[table], notes=["<b>careful</b>"])
+    html = report(tmp_path / "<u>run", tables=(table,), notes=["<b>careful</b>"])
     page = Page(html)
     assert not {"script", "u", "i", "b"} & set(page.tags) - {"b"}
-    for text in ("<u>run</u>", "<b>careful</b>", "a<script>.mp4", "empty & <i>", "name: <b>&", "<up>"):
+    for text in ("<u>run", "<b>careful</b>", "a<script>.mp4", "empty & <i>", "name: <b>&", "<up>"):
         assert text in page.text
 
 
@@ -145,8 +129,8 @@ def test_facts_are_plain_and_readable(tmp_path):
 
 def test_config_is_there_but_folded(tmp_path):
     html = report(tmp_path)
-    assert "<details>" in html and "<details open" not in html
-    assert "seed: 0" in html[html.index("<details>") :]
+    assert "<details" in html and not re.search(r"<details[^>]*open", html)
+    assert "seed: 0" in html[html.index("<details") :]
 
 
 def test_pictures_are_embedded_and_written(tmp_path):
@@ -160,8 +144,8 @@ def test_pictures_are_embedded_and_written(tmp_path):
 
 def test_a_run_that_went_wrong_still_has_a_report(tmp_path):
     broken = [{"step": 1, "loss": math.nan, "grad_norm": math.inf, "learning_rate": None}]
-    assert "Configuration" in Page(report(tmp_path, metrics=broken)).text
-    assert "Configuration" in Page(report(tmp_path, metrics=[])).text
+    assert "Configuration" in Page(report(tmp_path / "a", metrics=broken)).text
+    assert "Configuration" in Page(report(tmp_path / "b", metrics=[])).text
 
 
 def test_many_bad_files_are_counted_but_not_all_listed(tmp_path):

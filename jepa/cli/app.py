@@ -1,0 +1,53 @@
+"""The root of all verbs, and what they share."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+
+from jepa import __version__
+
+app = typer.Typer(
+    name="jepa",
+    help="JEPA: video files in, a frozen encoder out, and a probe number to trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of one in configs/.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a config value; may be repeated.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+RunDirOption = Annotated[
+    Path | None,
+    typer.Option("--run-dir", metavar="DIR", help="Where the run goes; replaces run_dir of the config."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Print the version when asked."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def answer(as_json: bool, result: dict[str, Any], text: RenderableType | None) -> None:
+    """Print the result for a machine or for a person."""
+    if as_json:
+        typer.echo(json.dumps(result))
+    elif isinstance(text, str):
+        typer.echo(text)
+    elif text is not None:
+        Console(highlight=False).print(text)
+
+
+def quoted(key: str, value: object) -> str:
+    """Write an override whose value YAML must not reinterpret: a folder called 1 stays a name."""
+    return f"{key}={json.dumps(str(value))}"

@@ -1,0 +1,47 @@
+"""Verbs that make data and look at it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jepa.cli.app import Json, answer, app
+
+data_app = typer.Typer(help="Make and look at data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command()
+def synth(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
+    train: Annotated[int, typer.Option(help="Training videos.", min=1)] = 2048,
+    test: Annotated[int, typer.Option(help="Held-out videos, from another seed.", min=1)] = 512,
+    frames: Annotated[int, typer.Option(help="Frames per video.", min=2)] = 16,
+    size: Annotated[int, typer.Option(help="Height and width in pixels (even).", min=16)] = 64,
+    fps: Annotated[int, typer.Option(help="Frames per second.", min=1)] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the set.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write H.264 videos of moving textured shapes, labelled by motion and by appearance."""
+    from jepa.programs.data import synth as run
+
+    counts = run(directory, train=train, test=test, frames=frames, size=size, fps=fps, seed=seed)
+    answer(as_json, counts, f"wrote {train} + {test} videos and 4 label lists to {directory}")
+
+
+@data_app.command()
+def inspect(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Folder of videos or images, or a list (.csv, .txt).")
+    ],
+    sheet: Annotated[Path, typer.Option("--sheet", help="Where the contact sheet (PNG) goes.")] = Path(
+        "contact-sheet.png"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Print counts, durations, frame rates and bad files of a source, and write a contact sheet."""
+    from jepa.programs.data import inspect as run
+    from jepa.programs.data import render
+
+    summary = run(source, sheet)
+    answer(as_json, summary, render(summary))

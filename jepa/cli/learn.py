@@ -1,0 +1,80 @@
+"""Verbs that train, and that look before training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jepa.cli.app import Config, Json, Overrides, RunDirOption, answer, app, quoted
+
+
+@app.command()
+def pretrain(
+    config: Config, overrides: Overrides = None, run_dir: RunDirOption = None, as_json: Json = False
+) -> None:
+    """Pre-train an encoder; an unfinished run in the same directory is continued."""
+    from jepa.config.load import load_config
+
+    # A wrong config is answered before torch is imported.
+    parsed = load_config(config, [*(overrides or []), *([quoted("run_dir", run_dir)] if run_dir else [])])
+    from jepa.programs.pretrain import pretrain as run
+
+    result = run(parsed)
+    answer(
+        as_json,
+        {
+            "status": result.status,
+            "step": result.step,
+            "run_dir": str(result.run_dir),
+            "summary": result.summary,
+        },
+        f"{result.status} at step {result.step}: {result.run_dir}",
+    )
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Option("--dir", help="Where data and run go.")] = Path("jepa-demo"),
+    seed: Annotated[
+        int, typer.Option(help="Seed of weights, data order and masks; the videos stay the same.")
+    ] = 0,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Watch a JEPA learn from generated mp4 files on the CPU, and see what it learned (minutes)."""
+    from jepa.programs.demo import demo as run
+
+    result = run(directory, seed=seed, overrides=overrides or [])
+    answer(
+        as_json, {"status": result.status, "run_dir": str(result.run_dir), "summary": result.summary}, None
+    )
+
+
+@app.command()
+def check(
+    config: Annotated[str | None, typer.Argument(metavar="CONFIG", help="Also check this config.")] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Check the environment; with CONFIG also validate it, decode a batch and run one step."""
+    from jepa.programs.check import check as run
+    from jepa.programs.check import render
+
+    findings = run(config, overrides or [])
+    answer(as_json, {"findings": [finding.to_dict() for finding in findings]}, render(findings))
+    if any(finding.failed for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    source: Annotated[str, typer.Argument(metavar="CONFIG|RUN", help="A config, or a run directory.")],
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Print the resolved config, parameters, tokens, FLOPs per step and a memory estimate."""
+    from jepa.programs.show import render
+    from jepa.programs.show import show as run
+
+    shown = run(source, overrides or [])
+    answer(as_json, shown.to_dict(), render(shown))
