@@ -1,5 +1,6 @@
 """Verbs that measure a frozen encoder."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,17 @@ Model = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", metavar="MODEL", help="A run, a checkpoint, or timm:NAME.")
 ]
+
+
+class IndexKind(StrEnum):
+    """How nearest clips are found."""
+
+    auto = "auto"
+    flat = "flat"
+    ivf = "ivf"
+    hnsw = "hnsw"
+
+
 Split = Annotated[str | None, typer.Option(help="Only rows of the list whose split column holds this.")]
 
 
@@ -72,7 +84,9 @@ def search(
     ],
     k: Annotated[int, typer.Option(help="Neighbours to show.", min=1)] = 5,
     pooling: Annotated[str, typer.Option(help="Which features: mean or time.")] = "mean",
-    kind: Annotated[str, typer.Option(help="Index: auto, flat, ivf or hnsw.")] = "auto",
+    kind: Annotated[
+        IndexKind, typer.Option(help="Index: auto is exact up to 50,000 clips, then ivf.")
+    ] = IndexKind.auto,
     sheet: Annotated[Path, typer.Option("--sheet", help="Where the contact sheet (PNG) goes.")] = Path(
         "search.png"
     ),
@@ -82,7 +96,7 @@ def search(
     from jepa.programs.search import render
     from jepa.programs.search import search as run
 
-    found = run(index, query, k=k, pooling=pooling, kind=kind, sheet=sheet)
+    found = run(index, query, k=k, pooling=pooling, kind=kind.value, sheet=sheet)
     answer(as_json, found.to_dict(), render(found))
 
 
@@ -140,7 +154,6 @@ def compare(
 ) -> None:
     """Put the results of several runs side by side."""
     from jepa.programs.compare import compare as run
-    from jepa.programs.compare import show
 
     comparison = run(runs, mean=mean, html=html)
-    answer(as_json, comparison.to_dict(), None if as_json else show(comparison))
+    answer(as_json, comparison.to_dict(), comparison.render())

@@ -102,6 +102,8 @@ class ProbeProtocol(ProbeTask, Extraction):
 
     validation: Source | None = None
     """Labelled clips that select among heads; by default a part of train, chosen by video."""
+    train_views: Literal[1, 3] | None = None
+    """Views of the clips that are fitted on; by default `clips.views`, which is for the test (V-JEPA: 1 and 3)."""
     metric: str | None = None
     """The number that leads the table; by default accuracy, mAP or R2, by the kind of the task."""
     baselines: tuple[Literal["random init", "raw pixels"], ...] = ("random init", "raw pixels")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jepa.data.drawing import SHAPES, TEXTURES, Doubles, Floats, outline, pattern, write_mp4
+from jepa.data.drawing import SHAPES, Doubles, Floats, outline, pattern, write_mp4
 from jepa.errors import DataError
 
 KINDS = ("vanish", "teleport", "change", "pass")
@@ -18,23 +18,17 @@ LIST = "videos.csv"
 REACH = 1.1  # how far a shape may extend from its centre, in radii
 RADIUS = (0.11, 0.13)  # frame widths
 SPEED = (0.05, 0.065)  # frame widths per frame
-SLOPE = 0.4  # of a straight path, at most
+SLOPE = 0.3  # of a straight path, at most
 MARGIN = (0.02, 0.05)  # frame widths by which an occluder is wider than what it hides, on either side
 WALL = (0.07, 0.1)  # frame widths
-PERIOD = 1.1  # of the texture, in radii
 MOMENT = (0.35, 0.6)  # when a story may branch, in lengths of the video
 SHORTEST = 16  # frames: a body needs up to six to come out from behind an occluder
 TRAINING, TESTING = 0, 1  # keep the scenes to learn from apart from those to be tested on, whatever the seeds
 
-BRIGHT = np.array(
-    [[1.0, 0.9, 0.4], [0.5, 1.0, 0.5], [1.0, 0.6, 0.9], [0.5, 0.95, 1.0], [1.0, 0.75, 0.5]], np.float32
-)
-DARK = np.array(
-    [[0.5, 0.05, 0.1], [0.05, 0.3, 0.1], [0.4, 0.05, 0.45], [0.1, 0.1, 0.6], [0.45, 0.25, 0.05]], np.float32
-)
-GROUND = np.array(
-    [[0.24, 0.3, 0.36], [0.42, 0.46, 0.5]], np.float32
-)  # a background lies between these colours
+COLOURS = np.array(
+    [[1.0, 0.8, 0.1], [0.2, 0.9, 0.3], [1.0, 0.45, 0.85], [0.2, 0.75, 1.0], [0.95, 0.25, 0.15]], np.float32
+)  # of bodies
+GROUND = np.array([0.3, 0.35, 0.4], np.float32)  # of the background
 BRICK, JOINT = np.array([[0.16, 0.12, 0.1], [0.34, 0.24, 0.2]], np.float32)  # of walls
 SCREEN = np.array([0.88, 0.87, 0.84], np.float32)  # of occluders
 
@@ -46,8 +40,7 @@ class Look(NamedTuple):
     """What a body looks like."""
 
     shape: str
-    texture: str
-    hue: int  # row of `BRIGHT` and `DARK`
+    colour: int  # row of `COLOURS`
     radius: float  # frame widths
 
 
@@ -60,9 +53,8 @@ class Body(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """What does not move: the colour of the background, and bars over the whole height, as (left, right) edges."""
+    """What does not move: bars over the whole height, as (left, right) edges in frame widths."""
 
-    ground: Floats
     wall: tuple[float, float] | None = None
     occluder: tuple[float, float] | None = None
 
@@ -138,7 +130,7 @@ def fold(path: Doubles, low: float, high: float) -> Doubles:
 def render(stage: Stage, bodies: tuple[Body, ...], *, frames: int, size: int) -> Frames:
     """Draw background, wall, bodies and occluder, in this order: (T, H, W, 3) uint8."""
     grid = np.arange(size, dtype=np.float32) + np.float32(0.5)
-    image = np.broadcast_to(stage.ground.astype(np.float32), (frames, size, size, 3))
+    image = np.broadcast_to(GROUND, (frames, size, size, 3))
     if stage.wall is not None:
         share = pattern("checks", grid[None, :], grid[:, None], period=0.12 * size)[..., None]  # (H, W, 1)
         image = _cover(image, _bar(stage.wall, grid), share * JOINT + (1 - share) * BRICK)
@@ -146,9 +138,8 @@ def render(stage: Stage, bodies: tuple[Body, ...], *, frames: int, size: int) ->
         u = (grid - size * body.x[:, None]).astype(np.float32)[:, None, :]  # (T, 1, W)
         v = (grid - size * body.y[:, None]).astype(np.float32)[:, :, None]  # (T, H, 1)
         radius = body.look.radius * size
-        share = pattern(body.look.texture, u, v, period=PERIOD * radius)[..., None]
-        surface = share * BRIGHT[body.look.hue] + (1 - share) * DARK[body.look.hue]
-        image = _cover(image, outline(body.look.shape, u, v, radius=radius)[..., None], surface)
+        share = outline(body.look.shape, u, v, radius=radius)[..., None]  # (T, H, W, 1)
+        image = _cover(image, share, COLOURS[body.look.colour])
     if stage.occluder is not None:
         image = _cover(image, _bar(stage.occluder, grid), SCREEN)
     return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -185,12 +176,10 @@ def check_size(*, count: int, frames: int, size: int) -> None:
 
 
 def _two_looks(rng: Draw, radius: float) -> tuple[Look, Look]:
-    """Draw two looks that differ in shape, texture and colours."""
-    shapes, hues = rng.permutation(len(SHAPES))[:2], rng.permutation(len(BRIGHT))[:2]
-    textures = rng.permutation(len(TEXTURES))
+    """Draw two looks that differ in shape and in colour."""
+    shapes, colours = rng.permutation(len(SHAPES))[:2], rng.permutation(len(COLOURS))[:2]
     one, other = (
-        Look(SHAPES[shape], TEXTURES[texture], int(hue), radius)
-        for shape, texture, hue in zip(shapes, textures, hues, strict=True)
+        Look(SHAPES[shape], int(colour), radius) for shape, colour in zip(shapes, colours, strict=True)
     )
     return one, other
 
@@ -206,12 +195,11 @@ def _companion(rng: Draw, radius: float, lane: float, times: Doubles, *, kind: s
 
 def _stages(rng: Draw, kind: str, *, middle: float, reach: float) -> tuple[Stage, Stage]:
     """Draw what does not move: an occluder that hides a body at ``middle``, or a wall that a body there touches."""
-    ground = GROUND[0] + np.float32(rng.uniform()) * (GROUND[1] - GROUND[0])
     if kind == "pass":
         left = middle + reach
-        return Stage(ground, wall=(left, left + rng.uniform(*WALL))), Stage(ground)
+        return Stage(wall=(left, left + rng.uniform(*WALL))), Stage()
     half = reach + rng.uniform(*MARGIN)
-    stage = Stage(ground, occluder=(middle - half, middle + half))
+    stage = Stage(occluder=(middle - half, middle + half))
     return stage, stage
 
 

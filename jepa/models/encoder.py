@@ -69,13 +69,13 @@ class Encoder(ClipEncoder):
 
     def grid(self, shape: torch.Size | tuple[int, ...]) -> Grid:
         """Return the token grid of a clip of ``shape`` (B, 3, T, H, W); raises ValueError when it does not fit."""
-        as_image = shape[-3] == 1 and self.patch_embed_image is not None
-        return token_grid(shape, patch=self.patch, tubelet=1 if as_image else self.tubelet)
+        return token_grid(shape, patch=self.patch, tubelet=1 if shape[-3] == 1 else self.tubelet)
 
     def forward(self, clip: Tensor, keep: Tensor | None = None) -> Tensor:
         """Encode a clip: (B, 3, T, H, W) -> (B, N, D), or (B, K, D) for the tokens in ``keep``, (B, K) long.
 
-        Tokens that are not kept are dropped before the first block, so nothing of them reaches the output.
+        Tokens that are not kept are dropped before the first block, so nothing of them reaches the output. An image
+        (T = 1) that meets an encoder of videos alone is repeated until it fills a tubelet (V-JEPA, section 4.1).
         """
         grid = self.grid(clip.shape)
         tokens = self._embed(clip)  # (B, N, D)
@@ -92,4 +92,6 @@ class Encoder(ClipEncoder):
             return self.patch_embed_image(clip[:, :, 0]).flatten(2).transpose(1, 2)
         if self.patch_embed is None:
             raise ValueError(f"this encoder was trained on images alone: T must be 1, got {clip.shape[2]}")
+        if clip.shape[2] == 1:
+            clip = clip.expand(-1, -1, self.tubelet, -1, -1)
         return self.patch_embed(clip).flatten(2).transpose(1, 2)

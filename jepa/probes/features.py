@@ -18,6 +18,8 @@ Reader = Callable[[Tensor], Mapping[str, Tensor]]
 """Clip -> features by kind: (B, D') for a way of pooling, (B, N, D) for TOKENS."""
 
 RAW_SIDE_PX = 16
+RAW_TOKEN_SIDE_PX = 8  # the cost of an attentive head grows with the square of the width
+EVEN = 16  # attention heads must divide the width
 RAW, TOKENS = "raw", "tokens"
 
 
@@ -138,18 +140,19 @@ def raw_pixels(clip: Tensor, side_px: int = RAW_SIDE_PX) -> Tensor:
     return torch.cat([small, small.diff(dim=1)], dim=1).flatten(1)
 
 
-def raw_tokens(clip: Tensor, side_px: int = RAW_SIDE_PX) -> Tensor:
-    """Return what `raw_pixels` does as one token per frame: (B, C, T, H, W) -> (B, T, 2 * h * w + T).
+def raw_tokens(clip: Tensor, side_px: int = RAW_TOKEN_SIDE_PX) -> Tensor:
+    """Return what `raw_pixels` does as one token per frame: (B, C, T, H, W) -> (B, T, 2 * h * w + T, and some zeros).
 
     A token is a small frame, its change since the frame before, and the place of the frame in the clip as a
-    one-hot vector, since attention by itself does not know the order.
+    one-hot vector, since attention by itself does not know the order. Zeros fill the width up to a multiple of 16.
     """
     small = _small_frames(clip, side_px).flatten(2)  # (B, T, h * w)
     change = F.pad(small.diff(dim=1), (0, 0, 1, 0))
     place = math.sqrt(small.shape[2]) * torch.eye(small.shape[1], device=small.device).expand(
         len(small), -1, -1
     )
-    return torch.cat([small, change, place], dim=2)
+    tokens = torch.cat([small, change, place], dim=2)
+    return F.pad(tokens, (0, -tokens.shape[2] % EVEN))
 
 
 def _small_frames(clip: Tensor, side_px: int) -> Tensor:

@@ -43,7 +43,7 @@ class Probe(Protocol):
         ...
 
 
-BUILDERS: dict[str, Callable[..., Probe]] = {
+BUILDERS: dict[str, Callable[..., Any]] = {
     "linear": LinearProbe,
     "mlp": MlpProbe,
     "attentive": AttentiveProbe,

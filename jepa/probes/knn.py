@@ -11,6 +11,7 @@ from jepa.errors import DataError
 from jepa.probes.checks import check_features, check_width
 from jepa.probes.index import Index, build_index
 from jepa.probes.metrics import Task, headline, number_groups
+from jepa.probes.rows import Rows, as_tensor
 from jepa.probes.targets import Targets, learn_targets
 
 TEMPERATURE = 0.07  # Wu et al., arXiv:1805.01978, section 3.4; kept by DINO
@@ -46,12 +47,13 @@ class KnnProbe:
         """The number of neighbours."""
         return {"k": float(self.k)}
 
-    def fit(self, features: Tensor, labels: Tensor, groups: Sequence[str] | None = None) -> Self:
+    def fit(self, features: Rows, labels: Tensor, groups: Sequence[str] | None = None) -> Self:
         """Remember the training samples, and choose k among several: (n, D), labels as ``learn_targets`` reads them.
 
         Raises DataError when features are not finite or all zeros, when labels are missing or teach nothing, and,
         to choose k, when all samples are of one group.
         """
+        features = as_tensor(features)
         self._learn(features, labels)
         self.k, self.trials = self.candidates[0], []
         if len(self.candidates) > 1:
@@ -74,24 +76,25 @@ class KnnProbe:
             self.task, self._answers_of_others(features, groups, self.candidates[:1])[0], self._truth
         )
 
-    def predict_proba(self, features: Tensor) -> Tensor:
+    def predict_proba(self, features: Rows) -> Tensor:
         """Return the shares of the votes, (n, D) -> (n, C), or for values the weighted means, (n, K).
 
         Raises DataError for features that are not finite, all zeros, or of another width than those of fit.
         """
+        features = as_tensor(features)
         check_features(features, "test features")
         check_width(features, self.index.width, "test features")
         similarity, rows = self.index.search(features, min(self.k, len(self.index)))
         return self._vote(similarity, rows)
 
-    def predict(self, features: Tensor) -> Tensor:
+    def predict(self, features: Rows) -> Tensor:
         """Return labels as given to fit (n,), 0 and 1 (n, C) by the majority of the votes, or numbers (n, K)."""
         votes = self.predict_proba(features)
         if self.task == "classes":
             return torch.tensor(self.classes)[votes.argmax(dim=1)]
         return (votes > 0.5).long() if self.task == "labels" else votes
 
-    def score(self, features: Tensor, labels: Tensor) -> float:
+    def score(self, features: Rows, labels: Tensor) -> float:
         """Return accuracy, mAP or R2: (n, D), labels as in fit.
 
         Raises DataError as ``predict_proba`` does, and for labels that do not fit those of training.

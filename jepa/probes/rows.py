@@ -1,14 +1,31 @@
 """Features as heads read them: a tensor or a file mapped into memory, a few rows at a time."""
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jepa.errors import DataError
 
-Rows = Tensor | np.ndarray  # (n, ...) float16, bfloat16 or float32; an array may be a memory map
+
+class RowsOnDisk(Protocol):
+    """What is asked of an array that is read by rows."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> NDArray[Any]: ...
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]: ...
+
+
+Rows = (
+    Tensor | NDArray[Any] | RowsOnDisk
+)  # (n, ...) float16, bfloat16 or float32; an array may be a memory map
 BYTES_AT_ONCE = 2**26  # of float32, when every row is read once
 
 

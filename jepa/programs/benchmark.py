@@ -64,6 +64,7 @@ def benchmark(
     run.write_summary(summary)
     if declared.published:
         Progress(0).console.print(published_table(declared))
+        Progress(0).note(declared.protocol)
     return BenchmarkResult(run.root, summary)
 
 
@@ -146,7 +147,7 @@ def run_dense(
 
 def published_table(declared: Benchmark) -> Table:
     """Return what others scored."""
-    table = Table(title=f"{declared.title}: published", caption=declared.protocol)
+    table = Table(title=f"{declared.title}: published")
     for column in ("model", "score", "source"):
         table.add_column(column, justify="right" if column == "score" else "left")
     for one in declared.published:

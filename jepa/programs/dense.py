@@ -88,6 +88,18 @@ class DenseTable:
             "rows": [_plain(row) for row in self.rows],
         }
 
+    def results(self) -> dict[str, dict[str, float]]:
+        """Return the numbers that lead, by name: token mIoU and tracking J of every row."""
+        cuts = {
+            f"token mIoU, {row.name}": asdict(row.segmentation.mean_iou)
+            for row in self.rows
+            if row.segmentation
+        }
+        tracks = {
+            f"tracking J, {row.name}": asdict(row.tracking.region_iou) for row in self.rows if row.tracking
+        }
+        return cuts | tracks
+
     def render(self) -> Table:
         """Return the table for a terminal; the encoder's line is bold."""
         t, h, w = self.segmented

@@ -7,6 +7,7 @@ from jepa.data.truth import truth
 from jepa.probes.features import extract_rows, token_reader
 from jepa.probes.health import collapse_warning
 from jepa.probes.knn import knn_accuracy
+from jepa.probes.rows import as_tensor
 from jepa.probes.spectrum import effective_rank
 from jepa.programs.evaluate import open_task
 from jepa.programs.train_step import State
@@ -45,7 +46,7 @@ class Health:
         rows = extract_rows({"": reader}, labelled_clips(source, config.data), device=self.state.device)
         found = rows[""][task.pooling]
         labels = truth(source, "classes")[found.entries]
-        return knn_accuracy(found.values, labels)
+        return knn_accuracy(as_tensor(found.values), labels)
 
     def warning(self, line: dict[str, float]) -> str | None:
         """Return a plain warning when ``line`` shows collapse, once per run and not before the warm-up is over."""

@@ -1,5 +1,6 @@
 """`jepa probe`: what a frozen encoder knows, beside its baselines, from features that are computed once."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from jepa.config.probe import FeatureSource, ProbeConfig, read_config
 from jepa.data.feature_store import FeatureStore
 from jepa.data.sources import Source, open_source
 from jepa.errors import ConfigError, DataError
-from jepa.models.zoo import Frozen, load_frozen
+from jepa.models.zoo import Frozen, Networks, load_frozen
 from jepa.probes.features import Features
 from jepa.probes.metrics import ACCURACY, BALANCED, MAE, MAP, R2, RECALL5, TOP5
 from jepa.probes.table import PRETRAINED, RANDOM_INIT, RAW_PIXELS, ProbeTable
@@ -67,6 +68,7 @@ def probe(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     check_metric(config)
+    began = time.monotonic()
     sources = open_sources(config)  # before anything is loaded or written
     frozen = load_frozen(config.model, device=config.device, weights=config.weights)
     run = RunDir(config.run_dir)
@@ -77,7 +79,7 @@ def probe(
     progress = Progress(0)
     probed = probe_task(config, rows, sources, seeds=config.seeds, settings=settings, note=progress.note)
     table = lead(probed.table, config.metric)
-    summary = summarise(config, frozen, table)
+    summary = summarise(config, table) | {"seconds": round(time.monotonic() - began, 1)}
     run.write_summary(summary)
     write_probe_report(run, config, Probed(table, probed.trials), rows, sources)
     progress.console.print(table.render())
@@ -106,32 +108,42 @@ def open_sources(config: ProbeConfig) -> TaskSources:
     return TaskSources(train, test, aside)
 
 
-def requests(config: ProbeConfig, frozen: Frozen, read: ReadConfig) -> dict[str, list[Request]]:
-    """Describe the features of every row: one request for all seeds, or one per seed."""
-    tokens = config.needs_tokens
-    rows = {PRETRAINED: [encoder_request(config, frozen, frozen.networks, read, tokens=tokens)]}
+def networks_of(config: ProbeConfig, frozen: Frozen) -> dict[str, list[Networks]]:
+    """Return what gives the features of each row but raw pixels: one for all seeds, or one per seed."""
+    rows = {PRETRAINED: [frozen.networks]}
     if RANDOM_INIT in config.baselines:
         device = resolve_device(config.device)
-        rows[RANDOM_INIT] = []
-        for seed in config.seeds:
-            # Seed 0 is the encoder as it was before step 0 of its own run.
-            fresh = frozen.untrained(frozen.seed + seed)
-            for part in fresh:
-                _ = part if part is None else part.to(device)
-            rows[RANDOM_INIT].append(encoder_request(config, frozen, fresh, read, tokens=tokens))
-    if RAW_PIXELS in config.baselines:
-        rows[RAW_PIXELS] = [raw_request(config, read, tokens=tokens)]
+        # Seed 0 is the encoder as it was before step 0 of its own run.
+        rows[RANDOM_INIT] = [frozen.untrained(frozen.seed + seed) for seed in config.seeds]
+        for part in (part for several in rows[RANDOM_INIT] for part in several if part is not None):
+            part.to(device)
     return rows
+
+
+def requests(
+    config: ProbeConfig, frozen: Frozen, rows: Mapping[str, Sequence[Networks]], read: ReadConfig
+) -> dict[str, list[Request]]:
+    """Describe the features of every row."""
+    tokens = config.needs_tokens
+    wanted = {
+        row: [encoder_request(config, frozen, one, read, tokens=tokens) for one in several]
+        for row, several in rows.items()
+    }
+    return wanted | (
+        {RAW_PIXELS: [raw_request(config, read, tokens=tokens)]} if RAW_PIXELS in config.baselines else {}
+    )
 
 
 def features_of(config: ProbeConfig, frozen: Frozen, sources: TaskSources) -> dict[str, list[Sides]]:
     """Return the features of every row on every side, computed where they are not on disk."""
     read = read_config(config.clips, frozen.read)
     check_rate(config.model, read, sources.train)
-    wanted = requests(config, frozen, read)
+    networks = networks_of(config, frozen)
     sides: dict[str, dict[str, list[Kinds]]] = {}
     for side, source in sources.sides().items():
-        sides[side] = stored(config, wanted, source, given(config, side), read)
+        own = config if side == "test" else for_fitting(config)
+        wanted = requests(own, frozen, networks, read)
+        sides[side] = stored(own, wanted, source, given(config, side), read)
     return {
         row: [
             Sides(
@@ -139,10 +151,17 @@ def features_of(config: ProbeConfig, frozen: Frozen, sources: TaskSources) -> di
                 sides["test"][row][number],
                 sides["validation"][row][number] if "validation" in sides else None,
             )
-            for number in range(len(wanted[row]))
+            for number in range(len(several))
         ]
-        for row in wanted
+        for row, several in sides["test"].items()
     }
+
+
+def for_fitting(config: ProbeConfig) -> ProbeConfig:
+    """Return the config with the views of the clips that are fitted on."""
+    if config.train_views is None:
+        return config
+    return config.model_copy(update={"clips": config.clips.model_copy(update={"views": config.train_views})})
 
 
 def given(config: ProbeConfig, side: str) -> FeatureStore | None:
@@ -215,12 +234,13 @@ def lead(table: ProbeTable, metric: str | None) -> ProbeTable:
     return table if metric is None else table.led_by(metric)
 
 
-def summarise(config: ProbeConfig, frozen: Frozen, table: ProbeTable) -> dict[str, Any]:
+def summarise(config: ProbeConfig, table: ProbeTable) -> dict[str, Any]:
     """Collect the numbers of a probe."""
     verdict = judge(table)
     return {
         "model": config.model,
         "seeds": list(config.seeds),
+        "device": str(resolve_device(config.device)),
         "version": jepa.__version__,
         "commit": commit(),
         "probes": [table.to_dict()],

@@ -18,7 +18,7 @@ from jepa.data.sources import IMAGE_SUFFIXES, Entry, Modality, Source, open_sour
 from jepa.errors import ConfigError, DataError
 from jepa.models.zoo import load_frozen
 from jepa.probes.features import extract_rows
-from jepa.probes.index import KINDS, Index, build_index, load_index
+from jepa.probes.index import Choice, Index, build_index, load_index
 from jepa.programs.extraction import encoder_request
 from jepa.programs.naming import kind_of
 from jepa.runtime.device import resolve_device
@@ -59,7 +59,7 @@ def search(
     *,
     k: int = 5,
     pooling: str = "mean",
-    kind: str = "auto",
+    kind: Choice = "auto",
     sheet: Path | str = "search.png",
     device: str = "auto",
 ) -> Found:
@@ -70,8 +70,6 @@ def search(
     CheckpointError, and ConfigError when the encoder is no longer the one that embedded the folder.
     """
     store = FeatureStore.open(folder)
-    if kind not in ("auto", *KINDS):
-        raise ConfigError(f"kind: {kind!r} is no kind of index; one of auto, {', '.join(KINDS)}")
     if pooling not in store.manifest.kinds or len(store.array(pooling).shape) != 2:
         raise ConfigError(
             f"pooling: {pooling!r} is not in {folder}; it holds {', '.join(store.manifest.kinds)}"
@@ -92,7 +90,7 @@ def search(
     return Found(tuple(names), near, Path(sheet))
 
 
-def index_of(store: FeatureStore, pooling: str, kind: str) -> Index:
+def index_of(store: FeatureStore, pooling: str, kind: Choice) -> Index:
     """Read the index of a folder, or build and keep it."""
     path = store.root / f"index-{pooling}-{kind}.faiss"
     fingerprint = f"{store.manifest.fingerprint}/{pooling}"

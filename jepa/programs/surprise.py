@@ -1,7 +1,7 @@
 """The violation-of-expectation benchmark of a run: is it more surprised by the impossible video of each pair?"""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,10 @@ class SurpriseReport:
             for name, curve in self.curves.items()
         }
         return {"rows": rows, "curves": curves}
+
+    def results(self) -> dict[str, dict[str, float]]:
+        """Return the numbers that lead, by name: relative accuracy on all pairs, of every judge."""
+        return {f"relative accuracy, {row.who}": asdict(row.relative) for row in self.rows if row.kind == ALL}
 
     def render(self) -> Table:
         """Return the relative accuracies for a terminal, one line per kind, one column per judge."""

@@ -9,7 +9,7 @@ from html import escape
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555")
 WIDTH, HEIGHT = 472, 240  # px; a chart scales with its container
 # (left, top, right, bottom) around the plot, in px
-MARGINS = (56, 42, 14, 34)
+MARGINS = (56, 42, 18, 34)
 GRID, INK, PALE_INK = "#e6e8eb", "#1f2328", "#59636e"
 
 

@@ -56,13 +56,13 @@ def scatter_chart(
     x_ends, y_ends = (min(x), max(x)), (min(y), max(y))
     if diagonal:
         x_ends = y_ends = (min(x_ends[0], y_ends[0]), max(x_ends[1], y_ends[1]))
-    x_ticks = nice_ticks(*x_ends, 6)
+    x_ticks = nice_ticks(*x_ends, 5)
     x_axis, _ = across(x_ticks[0], x_ticks[-1])
     y_axis, y_ticks = upwards(*y_ends, height=SIDE)
     parts = draw_axes(x_axis, y_axis, x_ticks, y_ticks)
     parts += [_upright_grid(x_axis, y_axis, value) for value in x_ticks]
     if diagonal:
-        low, high = max(x_axis.low, y_axis.low), min(x_axis.high, y_axis.high)
+        low, high = x_ticks[0], x_ticks[-1]  # of both axes
         parts.append(
             rule(x_axis.place(low), y_axis.place(low), x_axis.place(high), y_axis.place(high), PALE_INK)
         )

@@ -6,7 +6,6 @@ import pytest
 from jepa.config.data import PhysicsSource
 from jepa.data.generated import ensure_generated
 from jepa.data.physics import (
-    GROUND,
     KINDS,
     REACH,
     TESTING,
@@ -46,7 +45,9 @@ def thrown_back(start, velocity, low, high, frames):
 @pytest.mark.parametrize(("start", "velocity"), [(0.3, 0.06), (0.5, -0.05), (0.11, -0.2)])
 def test_paths_are_thrown_back_elastically(start, velocity):
     folded = fold(start + velocity * np.arange(40.0), 0.1, 0.8)
-    np.testing.assert_allclose(folded, thrown_back(start, velocity, 0.1, 0.8, 40), atol=5e-3)  # steps are coarse
+    np.testing.assert_allclose(
+        folded, thrown_back(start, velocity, 0.1, 0.8, 40), atol=5e-3
+    )  # steps are coarse
 
 
 @pytest.mark.parametrize("part", [TRAINING, TESTING])
@@ -100,17 +101,17 @@ def test_walls_are_passed_in_impossible_videos_alone():
 
 
 def test_occluders_hide_bodies_and_bodies_hide_walls():
-    body = Body(Look("disc", "stripes", 0, 0.2), np.full(1, 0.5), np.full(1, 0.5))
+    body = Body(Look("disc", 0, 0.2), np.full(1, 0.5), np.full(1, 0.5))
     wall, occluder = (0.4, 0.45), (0.5, 0.7)
 
     def middle_row(*bodies, **bars):
-        return render(Stage(GROUND[0], **bars), bodies, frames=1, size=64)[0, 32]
+        return render(Stage(**bars), bodies, frames=1, size=64)[0, 32]
 
-    everything = middle_row(body, wall=wall, occluder=occluder)
-    np.testing.assert_array_equal(everything[33:], middle_row(occluder=occluder)[33:])
-    np.testing.assert_array_equal(everything[20:31], middle_row(body)[20:31])
+    everything = middle_row(body, wall=wall, occluder=occluder).astype(int)
+    np.testing.assert_allclose(everything[33:44], middle_row(occluder=occluder)[33:44], atol=1)
+    np.testing.assert_allclose(everything[20:31], middle_row(body)[20:31], atol=1)
     assert (middle_row(body)[20:31] != middle_row()[20:31]).any(axis=1).all()
-    assert (middle_row(wall=wall)[26:28] != middle_row()[26:28]).all()
+    assert (middle_row(wall=wall)[26:28] != middle_row()[26:28]).any(axis=1).all()
 
 
 def test_parts_and_seeds_share_no_scene():
@@ -154,5 +155,7 @@ def test_a_source_writes_its_set_once(tmp_path):
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "set").iterdir()}
     ensure_generated(config)
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "set").iterdir()} == before
-    with pytest.raises(DataError, match=r"holds another set .*videos 4; wanted videos 8.*choose another path"):
+    with pytest.raises(
+        DataError, match=r"holds another set .*videos 4; wanted videos 8.*choose another path"
+    ):
         ensure_generated(config.model_copy(update={"videos": 8}))

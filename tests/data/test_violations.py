@@ -103,7 +103,9 @@ def test_missing_columns(tmp_path):
 )
 def test_unmatched_pairs(tmp_path, rows):
     write(tmp_path, *rows)
-    with pytest.raises(DataError, match="pair 'p' has . videos, . of them possible; it needs one possible and"):
+    with pytest.raises(
+        DataError, match="pair 'p' has . videos, . of them possible; it needs one possible and"
+    ):
         read_pairs(tmp_path)
 
 

@@ -135,3 +135,11 @@ def test_preprocess_and_embed_take_frames_of_any_size(encoder: Encoder) -> None:
         encoder.embed(clip, pool="max")
     with pytest.raises(ValueError, match=r"uint8 \(T, H, W, 3\), got torch.float32"):
         encoder.preprocess(torch.zeros(8, 32, 32, 3))
+
+
+def test_an_image_fills_a_tubelet_of_an_encoder_of_videos():
+    encoder = Encoder(ModelConfig(size="nano", patch=8, tubelet=4)).eval()
+    image = torch.randn(2, 3, 1, 32, 32)
+    with torch.inference_mode():
+        assert encoder.grid(image.shape) == Grid(1, 4, 4)
+        torch.testing.assert_close(encoder(image), encoder(image.repeat(1, 1, 4, 1, 1)))

@@ -118,8 +118,9 @@ def test_raw_pixels_do_not_enlarge_and_take_images():
 
 def test_raw_tokens_hold_the_raw_pixels_and_their_order():
     clip = torch.randn(2, 3, 4, 32, 64)
-    tokens, raw = raw_tokens(clip), raw_pixels(clip).view(2, 7, 512)
-    assert tokens.shape == (2, 4, 2 * 512 + 4)
-    torch.testing.assert_close(tokens[..., :512], raw[:, :4])
-    torch.testing.assert_close(tokens[:, 1:, 512:1024], raw[:, 4:])
-    assert tokens[..., 1024:].argmax(2).tolist() == [[0, 1, 2, 3]] * 2
+    tokens, raw = raw_tokens(clip), raw_pixels(clip, side_px=8).view(2, 7, 128)
+    assert tokens.shape == (2, 4, 272)  # 2 * 128 + 4, and up to the next multiple of 16
+    torch.testing.assert_close(tokens[..., :128], raw[:, :4])
+    torch.testing.assert_close(tokens[:, 1:, 128:256], raw[:, 4:])
+    assert tokens[..., 256:].argmax(2).tolist() == [[0, 1, 2, 3]] * 2
+    assert raw_tokens(clip[:, :, :1]).shape == (2, 1, 272)

@@ -71,6 +71,7 @@ def test_a_collapsed_encoder_ranks_below_an_untrained_one(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a minute of training on a free core
 def test_collapsed_random_and_trained_encoders_come_in_order(tmp_path):
     """Only clip_directions knows the whole order: an untrained encoder lets more noise through than a trained one."""
     clips = moments(0, 1024, seed=0)[:, 0]

@@ -51,7 +51,7 @@ def text_of(found, width: int = 200) -> str:
 def test_two_runs_side_by_side(tmp_path):
     chance = row("chance", 0.25, head="")
     aside = row("pretrained", 0.1, headline=False)
-    one = run(tmp_path / "one", table(row("raw pixels", 0.3), row("pretrained", 0.8), chance, aside))
+    one = run(tmp_path / "one", table(row("a baseline", 0.3), row("pretrained", 0.8), chance, aside))
     two = run(
         tmp_path / "two",
         table(row("pretrained", 0.7, 0.9), row("pretrained", 0.95, head="attentive"), chance),
@@ -61,7 +61,7 @@ def test_two_runs_side_by_side(tmp_path):
     assert found.runs == found.columns == ("one", "two")
     assert list(scores(found).items()) == [
         (LINEAR, [0.8, pytest.approx(0.8)]),
-        (What("motion", "linear", "raw pixels", "accuracy"), [0.3, None]),
+        (What("motion", "linear", "a baseline", "accuracy"), [0.3, None]),
         (What("motion", "attentive", "pretrained", "accuracy"), [None, 0.95]),
         (What("motion", "", "chance", "accuracy"), [0.25, 0.25]),
         (What("angle", "linear", "pretrained", "R2"), [None, 0.4]),

@@ -9,6 +9,7 @@ import torch
 
 from jepa.config.load import assemble
 from jepa.config.probe import ProbeConfig
+from jepa.data.feature_store import FeatureStore
 from jepa.errors import ConfigError, DataError
 from jepa.programs import extraction
 from jepa.programs import probe as program
@@ -88,6 +89,18 @@ def test_clips_of_one_video_are_averaged(settings):
     assert three.table.test_size == one.table.test_size == 16
 
 
+def test_training_clips_may_have_fewer_views_than_test_clips(settings, tmp_path):
+    probe(settings("clips.views=3", "train_views=1"))
+    sizes = [
+        (
+            json.loads((folder / "manifest.json").read_text())["entries"],
+            len(FeatureStore.open(folder).clips()),
+        )
+        for folder in (tmp_path / "features").iterdir()
+    ]
+    assert sorted(set(sizes)) == [(16, 48), (24, 24)]
+
+
 def test_features_on_disk_are_used_and_name_their_model(settings, trained, videos, held_out, tmp_path):
     for name, folder in (("train", videos), ("test", held_out)):
         embed(trained, folder / "kinds.csv", tmp_path / name, overrides=["clips.workers=0"])
@@ -103,9 +116,7 @@ def test_features_on_disk_are_used_and_name_their_model(settings, trained, video
 
 def test_mismatched_feature_folders_are_refused(settings, trained, videos, held_out, tmp_path):
     embed(trained, videos / "kinds.csv", tmp_path / "train", overrides=["clips.workers=0"])
-    embed(
-        trained, held_out / "kinds.csv", tmp_path / "test", overrides=["clips.workers=0", "clips.stride=2"]
-    )
+    embed(trained, held_out / "kinds.csv", tmp_path / "test", overrides=["clips.workers=0", "clips.stride=2"])
     sides = {side: {"kind": "features", "path": str(tmp_path / side)} for side in ("train", "test")}
     with pytest.raises(DataError, match=r"test does not hold the features of .*stride 2, not 1"):
         probe(settings(**sides))

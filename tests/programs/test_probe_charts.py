@@ -92,10 +92,12 @@ def test_the_curves_are_those_of_the_chosen_head():
 
 
 def test_predictions_lie_above_the_diagonal_where_they_are_too_large():
-    truth = torch.tensor([[0.0, 5.0], [1.0, 6.0], [2.0, 7.0]])
+    truth = torch.tensor([[0.0, 7.0], [1.0, 5.0], [2.0, 6.0]])
     found = value_charts(trial(scores=truth + 1, truth=truth), ["angle", "speed"])
     assert list(found) == ["angle: predicted against true", "speed: predicted against true"]
-    assert all(svg.count("<circle") == 3 for svg in found.values())
+    for column, svg in enumerate(found.values()):
+        across = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', svg)]
+        assert sorted(range(3), key=across.__getitem__) == truth[:, column].argsort().tolist()
     assert set(
         head_charts("values", {"pretrained": trial(scores=truth, truth=truth)}, ["angle", "speed"])
     ) == set(found)

@@ -27,14 +27,16 @@ def test_points_keep_their_proportions():
     assert x2 > x0 and y2 < y0
 
 
-def test_the_diagonal_is_where_both_numbers_are_equal():
-    root = draw(
-        Cloud("a", [-1, 0.5, 3], [-1, 0.5, 3], "#000000"), Cloud("b", [0], [9], "#111111"), diagonal=True
-    )
+@pytest.mark.parametrize("far", [(0, 9), (9, 0)])
+def test_the_diagonal_is_where_both_numbers_are_equal(far):
+    equal, other = Cloud("a", [-1, 0.5, 3], [-1, 0.5, 3], "#000000"), Cloud("b", far[:1], far[1:], "#111111")
+    root = draw(equal, other, diagonal=True)
     ends = [[float(one.get(name)) for name in ("x1", "y1", "x2", "y2")] for one in root.iter(f"{SVG}line")]
     ((x1, y1, x2, y2),) = [end for end in ends if end[0] != end[2] and end[1] != end[3]]
     for x, y in circles(root)[:3]:
         assert (y - y1) / (y2 - y1) == pytest.approx((x - x1) / (x2 - x1), abs=0.01)
+    ticks = [text for text in texts(root) if text.lstrip("-").isdigit()]
+    assert len(ticks) > 4 and all(ticks.count(text) == 2 for text in ticks)  # one on each axis
 
 
 def test_what_is_not_finite_is_left_out():
