@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jepa.data.decode import open_video
-from jepa.data.physics import KINDS
+from jepa.data.physics import KINDS, TESTING, draw_scene
 from jepa.data.violations import PAIRS, read_pairs, write_violations
 from jepa.errors import DataError
 
@@ -33,7 +33,17 @@ def test_pairs_are_the_same_up_to_the_event_alone(folder):
         assert 0 < pair.event_frame < 19
         np.testing.assert_array_equal(possible[: pair.event_frame], impossible[: pair.event_frame])
         after = np.abs(possible[pair.event_frame :].astype(int) - impossible[pair.event_frame :])
-        assert after[0].max() > 10 and (after.max(axis=(1, 2, 3)) > 40).sum() >= 3
+        assert after[0].any() and after[:2].max() > 40  # at first perhaps a sliver
+        assert (after.max(axis=(1, 2, 3)) > 40).sum() >= 3
+
+
+def test_the_possible_video_is_the_lawful_one(folder):
+    for pair in read_pairs(folder):
+        kind, number = pair.name.split("-")
+        scene = draw_scene(kind, int(number) // 2, part=TESTING, seed=11, frames=20)
+        lawful = scene.possible(int(number) % 2, size=32).astype(int)
+        errors = [np.abs(lawful - frames_of(path)).mean() for path in (pair.possible, pair.impossible)]
+        assert errors[0] < 5 and errors[0] < errors[1]  # coarse colours and compression cost a little
 
 
 def test_what_follows_is_seen_on_both_sides(folder):

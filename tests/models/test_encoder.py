@@ -6,6 +6,7 @@ import torch
 
 from jepa.config.method import ModelConfig
 from jepa.models.encoder import Encoder, take
+from jepa.types import Grid
 
 GRID_TOKENS = 64
 
