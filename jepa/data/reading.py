@@ -25,10 +25,9 @@ class ClipReader:
     def __init__(
         self, data: ReadConfig, *, decoder: Decoder, cache_mb: int = 0, ahead_s: float | None = None
     ) -> None:
-        self._shapes: dict[Modality, ClipShape] = {
-            "video": ClipShape(data.frames_per_clip, fps=data.fps, stride=data.stride),
-            "image": ClipShape(1, stride=1),
-        }
+        self._shapes: dict[Modality, ClipShape] = {"image": ClipShape(1, stride=1)}
+        if data.fps is not None or data.stride is not None:  # neither is needed where all sources are images
+            self._shapes["video"] = ClipShape(data.frames_per_clip, fps=data.fps, stride=data.stride)
         self._decoder, self._ahead_s = decoder, ahead_s
         self._seconds = data.decode_timeout_s
         self._short_side = data.short_side

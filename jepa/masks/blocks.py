@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from jepa.config.method import ImageBlocksMask, MultiBlockMask
+from jepa.errors import ConfigError
 from jepa.masks.counts import complement, cut_raster, cut_uniform, uniform
 from jepa.types import Grid, Masks
 
@@ -75,8 +76,9 @@ def image_blocks(
     empty = ~free.any(dim=1)
     free[empty] = left_over[empty]  # on tiny grids the targets may cover the context block
     if not free.any(dim=1).all():
-        raise ValueError(
-            f"{config.targets} target blocks of {size[0]} x {size[1]} cover the whole {tuple(grid)} grid"
+        raise ConfigError(
+            f"masks.image: {config.targets} target blocks of {size[0]} x {size[1]} cover the whole {tuple(grid)} grid; "
+            "lower targets or target_scale, or take smaller patches"
         )
     context = cut_uniform(free, generator)
     return tuple(Masks(context=context, target=complement(~target)) for target in targets)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 
 from jepa.config.data import DataConfig
 from jepa.data import reading
@@ -70,3 +71,12 @@ def test_long_videos_are_shrunk_in_pieces(tmp_path, write_video, monkeypatch):
         reader(5, short_side=16).read(entry, "video", PLACES).pixels,
         reader(short_side=16).read(entry, "video", PLACES).pixels,
     )
+
+
+def test_images_need_no_rate(tmp_path):
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "a.png")
+    config = DataConfig.model_validate(
+        {"sources": [{"kind": "images", "path": str(tmp_path)}], "resolution": 4}, strict=False
+    )
+    clips = ClipReader(config, decoder="pyav").read(Entry(str(tmp_path / "a.png")), "image", [0.5])
+    assert clips.pixels.shape == (1, 1, 4, 6, 3)
