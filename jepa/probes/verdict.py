@@ -24,14 +24,21 @@ class Verdict:
     text: str
 
 
-def judge(table: ProbeTable) -> Verdict | None:
-    """Compare the pretrained row with random init and raw pixels; None when the rows to compare are missing.
+def verdicts(table: ProbeTable) -> tuple[Verdict, ...]:
+    """Judge every head: what one reads from an encoder, another may read from pixels as well."""
+    return tuple(verdict for head in table.heads if (verdict := judge(table, head)) is not None)
+
+
+def judge(table: ProbeTable, head: str | None = None) -> Verdict | None:
+    """Compare the pretrained row with random init and raw pixels, through ``head`` or the first one.
+
+    None when the rows to compare are missing.
 
     yes: clearly above every baseline. partly: clearly above random init, but not above raw pixels. no:
     neither. Clearly is two standard errors of the difference between two independent samples of test videos.
     """
-    pretrained = table.find(PRETRAINED)
-    baselines = [row for name in (RANDOM_INIT, RAW_PIXELS) if (row := table.find(name)) is not None]
+    pretrained = table.find(PRETRAINED, head)
+    baselines = [row for name in (RANDOM_INIT, RAW_PIXELS) if (row := table.find(name, head)) is not None]
     if pretrained is None or not baselines:
         return None
     measure = measure_of(table)
@@ -47,7 +54,7 @@ def judge(table: ProbeTable) -> Verdict | None:
     blind = "" if chance is None else f"; chance is {_written(chance.mean(measure), measure)}"
     own = _written(pretrained.mean(measure), measure)
     text = f"{start}: {own} {measure} on {table.test_size:,} held-out clips, {compared}{blind}."
-    return Verdict(table.task, answer, text)
+    return Verdict(table.task if len(table.heads) == 1 else f"{table.task}, {pretrained.head}", answer, text)
 
 
 def measure_of(table: ProbeTable) -> str:

@@ -15,7 +15,7 @@ from jepa.preprocess import denormalise
 from jepa.probes.health import collapse_warning
 from jepa.probes.maps import draw_maps, pca_maps
 from jepa.probes.table import ProbeTable
-from jepa.probes.verdict import judge
+from jepa.probes.verdict import verdicts
 from jepa.programs.evaluate import probe_tables
 from jepa.programs.report import write_report
 from jepa.programs.train_step import State
@@ -49,8 +49,8 @@ def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Pro
     )
     for table in tables:
         progress.console.print(table.render())
-        if verdict := judge(table):
-            progress.note(f"{table.task}: {verdict.text}")
+        for verdict in verdicts(table):
+            progress.note(f"{verdict.task}: {verdict.text}")
     progress.note(f"report: {run.report}")
     return summary
 
@@ -69,7 +69,6 @@ def pictures(clips: Tensor, state: State) -> tuple[Image.Image | None, Image.Ima
 
 def summarise(state: State, metrics: list[dict[str, Any]], tables: list[ProbeTable]) -> dict[str, Any]:
     """Collect the final numbers of a run."""
-    verdicts = {table.task: judge(table) for table in tables}
     return {
         "steps": state.step,
         "clips": state.step * state.config.data.batch_size,
@@ -80,7 +79,7 @@ def summarise(state: State, metrics: list[dict[str, Any]], tables: list[ProbeTab
         "seed": state.config.seed,
         "last": metrics[-1] if metrics else {},
         "probes": [table.to_dict() for table in tables],
-        "verdicts": {task: verdict.text for task, verdict in verdicts.items() if verdict},
+        "verdicts": {verdict.task: verdict.text for table in tables for verdict in verdicts(table)},
     }
 
 

@@ -19,7 +19,7 @@ from jepa.models.zoo import Frozen, Networks, load_frozen
 from jepa.probes.features import Features
 from jepa.probes.metrics import ACCURACY, BALANCED, MAE, MAP, R2, RECALL5, TOP5
 from jepa.probes.table import PRETRAINED, RANDOM_INIT, RAW_PIXELS, ProbeTable
-from jepa.probes.verdict import judge
+from jepa.probes.verdict import verdicts
 from jepa.programs.evaluate import Kinds, Probed, Sides, TaskSources, probe_task
 from jepa.programs.extraction import (
     Request,
@@ -83,8 +83,8 @@ def probe(
     run.write_summary(summary)
     write_probe_report(run, config, Probed(table, probed.trials), rows, sources)
     progress.console.print(table.render())
-    if verdict := judge(table):
-        progress.note(f"{table.task}: {verdict.text}")
+    for verdict in verdicts(table):
+        progress.note(f"{verdict.task}: {verdict.text}")
     progress.note(f"report: {run.report}")
     return ProbeResult(run.root, table, summary)
 
@@ -236,7 +236,6 @@ def lead(table: ProbeTable, metric: str | None) -> ProbeTable:
 
 def summarise(config: ProbeConfig, table: ProbeTable) -> dict[str, Any]:
     """Collect the numbers of a probe."""
-    verdict = judge(table)
     return {
         "model": config.model,
         "seeds": list(config.seeds),
@@ -244,5 +243,5 @@ def summarise(config: ProbeConfig, table: ProbeTable) -> dict[str, Any]:
         "version": jepa.__version__,
         "commit": commit(),
         "probes": [table.to_dict()],
-        "verdicts": {table.task: verdict.text} if verdict else {},
+        "verdicts": {verdict.task: verdict.text for verdict in verdicts(table)},
     }

@@ -11,7 +11,7 @@ from jepa.data.truth import truth
 from jepa.probes.metrics import headline
 from jepa.probes.table import PRETRAINED, RANDOM_INIT, ProbeTable
 from jepa.probes.trial import Trial
-from jepa.probes.verdict import judge
+from jepa.probes.verdict import verdicts
 from jepa.programs.evaluate import Probed, Sides, TaskSources
 from jepa.programs.feature_clouds import feature_cloud, pooled_features, shown_entries
 from jepa.programs.hardest import HEIGHT_PX, RULES, hardest, read_frames
@@ -37,11 +37,10 @@ def write_probe_report(
     """
     run.create()
     table = probed.table
-    verdict = judge(table)
     clouds = _clouds(config, rows, sources)
     context = {
         "title": f"{config.name}: {Path(config.model).name}",
-        "verdicts": [] if verdict is None else [verdict],
+        "verdicts": verdicts(table),
         "facts": facts_of(_facts(config)),
         "table": table_context(table),
         "table_classes": len(table.classes),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa.probes.table import PRETRAINED, ProbeTable
-from jepa.probes.verdict import judge
+from jepa.probes.verdict import verdicts
 from jepa.programs.page import Picture, facts_of, is_number, keep_charts, keep_picture, render, words
 from jepa.programs.probe_tables import confusion_context, table_context
 from jepa.runtime.charts import Series, line_chart
@@ -74,7 +74,7 @@ def write_report(
         "title": run.root.resolve().name,
         "notes": notes,
         "facts": facts_of(summary),
-        "verdicts": [verdict for table in tables if (verdict := judge(table)) is not None],
+        "verdicts": [verdict for table in tables for verdict in verdicts(table)],
         "tables": [_table(table) for table in tables],
         "sections": [(name, keep_charts(run.plots, drawn)) for name, drawn in charts.items() if drawn],
         "images": {

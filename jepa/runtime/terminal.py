@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+LOG_WIDTH = 140  # columns of a table in a log file, which has no width of its own
+
 
 class Progress:
     """Show steps, loss, speed and remaining time of a run; a context manager.
@@ -32,6 +34,8 @@ class Progress:
         """Count from ``start`` to ``total`` units; ``console`` is stderr unless a test gives another."""
         self.total, self.start, self.step = total, start, start
         self.console = console or Console(stderr=True, highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = max(self.console.width, LOG_WIDTH)
         self.unit, self._began = unit, time.monotonic()
         self._bar = _bar(self.console, unit) if self.console.is_terminal else None
         self._task = None if self._bar is None else self._bar.add_task("", total=total, completed=start)

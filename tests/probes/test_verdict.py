@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from jepa.probes.metrics import Measure
 from jepa.probes.table import ProbeRow, ProbeTable
-from jepa.probes.verdict import judge, measure_of
+from jepa.probes.verdict import judge, measure_of, verdicts
 
 SPREAD = 0.05
 
@@ -108,3 +110,10 @@ def test_no_verdict_without_baselines():
 def test_random_init_alone_is_enough_for_yes_or_no():
     assert judge(made({"pretrained": 0.9, "random init": 0.5})).answer == "yes"
     assert "raw pixels" not in judge(made({"pretrained": 0.9, "random init": 0.5})).text
+
+
+def test_every_head_is_judged_by_its_own_rows():
+    linear, near = made(scores(0.9, 0.4, 0.3)), made(scores(0.7, 0.8, 0.95))
+    rows = (*linear.rows, *(replace(row, head="k-NN") for row in near.rows))
+    found = verdicts(replace(linear, rows=rows))
+    assert [(one.task, one.answer) for one in found] == [("motion, linear", "yes"), ("motion, k-NN", "no")]
