@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from jepa.config.benchmark import Benchmark
 from jepa.config.explain import sections_of
+from jepa.config.probe import ProbeConfig
 from jepa.config.schema import PretrainConfig
 from jepa.config.section import Section
 from tests.policy.source import SOURCES, tree_of
@@ -20,7 +22,13 @@ def sections(schema: type[Section]) -> Iterator[type[Section]]:
 
 
 KEYS = sorted(
-    {(section, key) for section in sections(PretrainConfig) for key in section.model_fields}, key=str
+    {
+        (section, key)
+        for schema in (PretrainConfig, ProbeConfig, Benchmark)
+        for section in sections(schema)
+        for key in section.model_fields
+    },
+    key=str,
 )
 READ = {
     node.attr
