@@ -14,8 +14,9 @@ from jepa.data.feature_store import FeatureStore
 from jepa.data.sources import open_source
 from jepa.errors import ConfigError, InterruptError
 from jepa.models.zoo import load_frozen
-from jepa.programs.extraction import check_rate, compute_features, cut_of, encoder_request
+from jepa.programs.extraction import compute_features
 from jepa.programs.naming import source_named
+from jepa.programs.requests import check_rate, cut_of, encoder_request
 from jepa.runtime.device import resolve_device
 from jepa.runtime.terminal import Progress
 

@@ -4,123 +4,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from jepa.config.data import ReadConfig
-from jepa.config.probe import ClipsConfig, EmbedConfig
-from jepa.data.decode import resolve_decoder
+from jepa.config.probe import ClipsConfig
 from jepa.data.evaluation import Cut, LabelledBatch, labelled_clips
-from jepa.data.feature_store import CLIP, SHARD_ENTRIES, TOKEN_SHARD_ENTRIES, FeatureStore, Manifest, Rows
+from jepa.data.feature_store import CLIP, FeatureStore, Manifest, Rows
 from jepa.data.sources import Source
-from jepa.errors import ConfigError, DataError, InterruptError
-from jepa.models.fingerprint import fingerprint
-from jepa.models.pooling import POOLINGS
-from jepa.models.zoo import Frozen, Networks
-from jepa.probes.anticipation import Anticipation
-from jepa.probes.features import RAW, TOKENS, Reader, raw_reader, read_features, token_reader
+from jepa.errors import DataError, InterruptError
+from jepa.probes.features import TOKENS, read_features
+from jepa.programs.requests import Request, cut_of
 from jepa.runtime.interrupts import Interrupts
 from jepa.runtime.terminal import Progress
 from jepa.types import BadFile
-
-READER_VERSION = 1  # raise it when the same weights and files give other features
-
-
-@dataclass(frozen=True)
-class Request:
-    """One set of features of one source: who computes it, and all that it depends on."""
-
-    model: str
-    kinds: tuple[str, ...]
-    reader: Reader
-    settings: Mapping[str, Any]
-    """Plain values; with the files of the source they make the fingerprint."""
-    config: EmbedConfig
-
-    def fingerprint(self, source: Source) -> str:
-        """Return the name of the features of ``source``."""
-        return fingerprint(None, {**self.settings, "files": _files(source)})
-
-    def folder(self, root: Path, source: Source) -> Path:
-        """Return where the features are kept."""
-        return root / f"{self.fingerprint(source)[:20]}{'-tokens' if TOKENS in self.kinds else ''}"
-
-    def manifest(self, source: Source) -> Manifest:
-        """Return the manifest of the features of ``source``."""
-        return Manifest(
-            fingerprint=self.fingerprint(source),
-            model=self.model,
-            settings=dict(self.settings),
-            kinds=self.kinds,
-            config=self.config.model_dump(mode="json", include=set(EmbedConfig.model_fields)),
-            dtype=self.config.feature_dtype,
-            source=source.name,
-            modality=source.modality,
-            classes=source.classes,
-            targets=source.targets,
-            entries=len(source.entries),
-            shard_entries=TOKEN_SHARD_ENTRIES if TOKENS in self.kinds else SHARD_ENTRIES,
-        )
-
-
-def encoder_request(
-    config: EmbedConfig, frozen: Frozen, networks: Networks, read: ReadConfig, *, tokens: bool = False
-) -> Request:
-    """Describe the features of ``networks``, pooled in every way, and the tokens themselves with ``tokens``.
-
-    Raises ConfigError for ``config.predict_steps`` without a predictor.
-    """
-    encoder, predictor = networks
-    settings = _settings(read, config.clips) | {
-        "encoder": fingerprint(encoder, frozen.shape),
-        "dtype": config.dtype,
-        "feature_dtype": config.feature_dtype,
-    }
-    kinds = (*POOLINGS, *([TOKENS] if tokens else []))
-    if not config.predict_steps:
-        reader = token_reader(encoder, tokens=tokens, dtype=config.dtype)
-        return Request(frozen.source, kinds, reader, settings, config)
-    if predictor is None:
-        raise ConfigError(f"predict_steps: {frozen.source} has no predictor; set it to 0, or give a run")
-    ahead = Anticipation(encoder, predictor, steps=config.predict_steps, pattern=frozen.pattern)
-    settings |= {
-        "predictor": fingerprint(predictor, {}),
-        "predict_steps": config.predict_steps,
-        "pattern": frozen.pattern,
-    }
-    reader = token_reader(ahead, tokens=tokens, dtype=config.dtype)
-    return Request(frozen.source, kinds, reader, settings, config)
-
-
-def raw_request(config: EmbedConfig, read: ReadConfig, *, tokens: bool = False) -> Request:
-    """Describe the raw-pixel baseline."""
-    settings = _settings(read, config.clips) | {"encoder": RAW, "feature_dtype": config.feature_dtype}
-    kinds = (RAW, *([TOKENS] if tokens else []))
-    return Request("raw pixels", kinds, raw_reader(tokens=tokens), settings, config)
-
-
-def _settings(read: ReadConfig, clips: ClipsConfig) -> dict[str, Any]:
-    """Return what the pixels of the clips depend on."""
-    keys = ("frames_per_clip", "fps", "stride", "resolution", "mean", "std", "short_side")
-    said = read.model_dump(mode="json", include=set(keys))
-    return said | {
-        "version": READER_VERSION,
-        "decoder": resolve_decoder(read.decoder),
-        "clips_per_video": clips.clips_per_video,
-        "views": clips.views,
-        "ahead_s": clips.ahead_s,
-    }
-
-
-def _files(source: Source) -> list[list[object]]:
-    """Return every entry with the size and the time of its file: the same path may hold another video tomorrow."""
-    stats = {path: Path(path).stat() for path in {entry.path for entry in source.entries}}
-    return [
-        [entry.path, entry.start, entry.end, stats[entry.path].st_size, stats[entry.path].st_mtime_ns]
-        for entry in source.entries
-    ]
 
 
 def find_features(root: Path, request: Request, source: Source) -> FeatureStore | None:
@@ -157,11 +55,6 @@ def kept_features(
     with progress:
         new = iter(compute_features(source, folders, read, cut_of(clips), device=device, progress=progress))
     return [store or next(new) for store in found]
-
-
-def cut_of(clips: ClipsConfig) -> Cut:
-    """Return which clips are taken of each entry."""
-    return Cut(clips.clips_per_video, clips.views, clips.ahead_s)
 
 
 def compute_features(
@@ -259,12 +152,4 @@ def _refuse_bad(source: Source, total: int, bad: Sequence[BadFile], most: float)
         raise DataError(
             f"{source.name}: {total} of {source.files} files cannot be read, the last {bad[-1].path}: "
             f"{bad[-1].reason} — clips.max_bad_fraction allows {most:.1%}; repair or remove them, or raise it"
-        )
-
-
-def check_rate(model: str, read: ReadConfig, source: Source) -> None:
-    """Refuse videos when neither the model nor the config says how clips are cut."""
-    if source.modality == "video" and read.fps is None and read.stride is None:
-        raise ConfigError(
-            f"clips: {model} does not say how clips are cut; set clips.frames_per_clip, and clips.fps or clips.stride"
         )

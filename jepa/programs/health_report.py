@@ -14,8 +14,9 @@ from jepa.data.sources import open_source
 from jepa.errors import ConfigError, DataError
 from jepa.models.zoo import load_frozen
 from jepa.probes.health import HealthReport, health_report, health_table, rank_encoders
-from jepa.programs.extraction import check_rate, encoder_request, kept_features
+from jepa.programs.extraction import kept_features
 from jepa.programs.naming import source_named
+from jepa.programs.requests import check_rate, encoder_request
 from jepa.runtime.device import resolve_device
 
 

@@ -21,15 +21,10 @@ from jepa.probes.metrics import ACCURACY, BALANCED, MAE, MAP, R2, RECALL5, TOP5
 from jepa.probes.table import PRETRAINED, RANDOM_INIT, RAW_PIXELS, ProbeTable
 from jepa.probes.verdict import verdicts
 from jepa.programs.evaluate import Kinds, Probed, Sides, TaskSources, probe_task
-from jepa.programs.extraction import (
-    Request,
-    check_rate,
-    encoder_request,
-    kept_features,
-    raw_request,
-)
+from jepa.programs.extraction import kept_features
 from jepa.programs.probe_config import probe_config
 from jepa.programs.probe_report import write_probe_report
+from jepa.programs.requests import Request, check_rate, encoder_request, raw_request
 from jepa.runtime.device import resolve_device
 from jepa.runtime.run_dir import RunDir, commit
 from jepa.runtime.terminal import Progress

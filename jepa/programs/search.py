@@ -19,8 +19,8 @@ from jepa.errors import ConfigError, DataError
 from jepa.models.zoo import load_frozen
 from jepa.probes.features import extract_rows
 from jepa.probes.index import Choice, Index, build_index, load_index
-from jepa.programs.extraction import encoder_request
 from jepa.programs.naming import kind_of
+from jepa.programs.requests import encoder_request
 from jepa.runtime.device import resolve_device
 
 SHEET_FRAMES, SHEET_QUERIES, HEIGHT_PX = 4, 8, 80

@@ -206,8 +206,8 @@ def test_auroc_is_that_of_scikit_learn():
 
 
 def test_absolute_accuracy_by_hand():
-    possible = torch.arange(10.0)  # nine are below the threshold, which is 9
-    assert absolute_accuracy(possible, torch.tensor([8.0, 9.0, 10.0, 11.0, 12.0])) == (9 + 3) / 15
+    possible = torch.arange(20.0).flip(0)  # 18 of them, nine tenths, are below the threshold, which is 18
+    assert absolute_accuracy(possible, torch.tensor([17.5, 17.6, 20.0])) == (18 + 1) / 23
     assert absolute_accuracy(torch.tensor([1.0]), torch.tensor([2.0])) == 0.5
 
 

@@ -16,10 +16,11 @@ from jepa.data.sources import open_source
 from jepa.errors import ConfigError, DataError
 from jepa.models.zoo import load_encoder, load_frozen
 from jepa.probes import features as reading
-from jepa.programs import extraction
+from jepa.programs import extraction, requests
 from jepa.programs.embed import embed
-from jepa.programs.extraction import encoder_request, find_features
+from jepa.programs.extraction import find_features
 from jepa.programs.naming import source_named
+from jepa.programs.requests import encoder_request
 from jepa.runtime.checkpoint import find_checkpoint
 
 FAST = ["clips.workers=0", "clips.batch_size=4"]
@@ -27,8 +28,8 @@ FAST = ["clips.workers=0", "clips.batch_size=4"]
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(extraction, "SHARD_ENTRIES", 8)
-    monkeypatch.setattr(extraction, "TOKEN_SHARD_ENTRIES", 8)
+    monkeypatch.setattr(requests, "SHARD_ENTRIES", 8)
+    monkeypatch.setattr(requests, "TOKEN_SHARD_ENTRIES", 8)
 
 
 def test_features_are_those_of_the_encoder(trained, videos, tmp_path, small_shards):

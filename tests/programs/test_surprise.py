@@ -32,6 +32,7 @@ def save(path, config):
     """A run whose weights are not those it started from."""
     torch.manual_seed(1)
     objective = build(config)
+    torch.nn.init.normal_(objective.predictor.mask_tokens)  # else one is like the other
     state = State.fresh(config, torch.device("cpu"), objective)
     save_checkpoint(path, state.state_dict())
     return objective.eval()
