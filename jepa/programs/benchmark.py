@@ -131,6 +131,7 @@ def run_dense(
     """Segment and track generated shapes from token features."""
     from jepa.models.zoo import load_frozen
     from jepa.programs.dense import dense_table
+    from jepa.programs.dense_maps import write_maps
     from jepa.programs.measure_report import write_measure_report
     from jepa.runtime.device import resolve_device
 
@@ -141,7 +142,12 @@ def run_dense(
     report = dense_table(frozen, wanted.train, wanted.test, device=resolve_device(settings.device))
     table = report.render()
     Progress(0).console.print(table)
-    write_measure_report(run, title=declared.title, about=declared.about, tables=[table])
+    run.create()
+    seen = write_maps(
+        frozen, wanted.test, run.plots / "feature-maps.gif", device=resolve_device(settings.device)
+    )
+    pictures = {"Frames, and the first principal components of their tokens": seen}
+    write_measure_report(run, title=declared.title, about=declared.about, tables=[table], pictures=pictures)
     return {"dense": report.to_dict(), "results": report.results()}
 
 

@@ -170,7 +170,7 @@ def _moving_sets(
     device: torch.device | str,
 ) -> dict[str, DenseSet]:
     """Return the sets to track on: longer clips, and every shape of one class."""
-    longer = reading(model, frames=settings.tracked_frames or _whole_tubelets(model.encoder, test.frames))
+    longer = reading(model, frames=settings.tracked_frames or whole_tubelets(model.encoder, test.frames))
     moving = dense_sets(encoders, test, longer, videos=settings.test_videos, device=device)
     return {name: replace(one, pixels=one.pixels.clamp_max(1)) for name, one in moving.items()}
 
@@ -190,7 +190,7 @@ def reading(model: Frozen, *, frames: int) -> ReadConfig:
     return base.model_copy(update={**own, "frames_per_clip": frames, "fps": None, "stride": 1})
 
 
-def _whole_tubelets(encoder: ClipEncoder, frames: int) -> int:
+def whole_tubelets(encoder: ClipEncoder, frames: int) -> int:
     """Return the largest number of frames that the encoder cuts into whole tubelets."""
     return max(1, frames // encoder.tubelet) * encoder.tubelet
 

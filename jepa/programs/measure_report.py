@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from jepa.programs.page import Picture, keep_charts, keep_picture, render, slug
+from jepa.programs.page import inlined, keep_charts, render
 from jepa.runtime.run_dir import RunDir, write_text
 
 
@@ -17,19 +17,16 @@ def write_measure_report(
     about: str,
     tables: Sequence[Table],
     charts: Mapping[str, str] | None = None,
-    pictures: Mapping[str, Picture] | None = None,
+    pictures: Mapping[str, Path] | None = None,
 ) -> Path:
-    """Write report.html, and the charts (SVG, by name) and pictures under plots/; return the report's path."""
+    """Write report.html, with charts (SVG, by name; also under plots/) and pictures on disk; return its path."""
     run.create()
-    kept = [
-        (name, keep_picture(run.plots / f"{slug(name)}.png", one)) for name, one in (pictures or {}).items()
-    ]
     context = {
         "title": title,
         "about": about,
         "tables": [plain(table) for table in tables],
         "charts": keep_charts(run.plots, charts or {}),
-        "pictures": kept,
+        "pictures": [(name, inlined(path)) for name, path in (pictures or {}).items()],
     }
     write_text(run.report, render("measure.html.j2", context))
     return run.report

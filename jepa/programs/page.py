@@ -48,7 +48,13 @@ def keep_picture(path: Path, picture: Picture) -> str:
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, format=kind, optimize=True)
     path.write_bytes(buffer.getvalue())
-    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return inlined(path)
+
+
+def inlined(path: Path) -> str:
+    """Return a picture on disk, an animation too, as a data URI."""
+    kind = {".jpg": "jpeg"}.get(path.suffix, path.suffix.removeprefix("."))
+    return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def is_number(value: object) -> bool:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from jepa.errors import ConfigError, DataError
 from jepa.programs.benchmark import benchmark
@@ -107,4 +108,7 @@ def test_dense_features_are_measured_and_reported(trained, tmp_path):
         str(tmp_path / "dense.yaml"), model=str(trained), data=tmp_path / "data", run_dir=tmp_path / "run"
     )
     assert 0 <= result.summary["results"]["token mIoU, pretrained"]["value"] <= 1
-    assert "tracking J" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "tracking J" in page and "data:image/gif;base64," in page
+    with Image.open(tmp_path / "run" / "plots" / "feature-maps.gif") as maps:
+        assert maps.n_frames == 8
