@@ -17,7 +17,7 @@ VIDEOS = 4
 
 
 def write_maps(model: Frozen, source: SyntheticSource, path: Path, *, device: torch.device) -> Path:
-    """Write an animation (GIF) of the first videos of ``source`` beside the first principal components of their tokens."""
+    """Write an animation (GIF): the first videos of ``source``, beside them the main components of their tokens."""
     read = reading(model, frames=whole_tubelets(model.encoder, source.frames))
     batches = labelled_clips(open_source(source), read, entries=range(min(VIDEOS, source.videos)))
     clips = torch.cat([batch.clip for batch in batches])

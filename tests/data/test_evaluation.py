@@ -72,6 +72,13 @@ def test_three_views_are_crops_along_the_longer_side(tmp_path, write_video):
     assert torch.equal(centre.clip[0], batch.clip[1])
 
 
+def test_views_of_a_clip_stay_with_it(source):
+    together = next(labelled_clips(source, settings(batch_size=6), cut=Cut(clips=2, views=3)))
+    centres = next(labelled_clips(source, settings(batch_size=2), cut=Cut(clips=2)))
+    assert torch.equal(together.clip[together.views == 1], centres.clip)
+    assert torch.equal(together.times[together.views == 2], centres.times)
+
+
 def test_only_the_entries_asked_for(source):
     batches = list(labelled_clips(source, settings(), entries=[6, 2]))
     assert torch.cat([b.entries for b in batches]).tolist() == [6, 2]
