@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from jepa import __version__
 
@@ -45,7 +45,9 @@ def answer(as_json: bool, result: dict[str, Any], text: RenderableType | None) -
     elif isinstance(text, str):
         typer.echo(text)
     elif text is not None:
-        Console(highlight=False).print(text)
+        from jepa.runtime.terminal import table_console
+
+        table_console().print(text)
 
 
 def quoted(key: str, value: object) -> str:

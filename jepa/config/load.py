@@ -121,7 +121,11 @@ def _find(path: Path, folder: str) -> Path:
         raise ConfigError(
             f"{path}: no such config; did you mean {' or '.join(str(known[stem]) for stem in near)}?"
         )
-    hint = f"known here: {_listed(known.values())}" if known else "give the path of a YAML file"
+    hint = (
+        f"known here: {_listed(known.values())}"
+        if known
+        else f"give the path of a YAML file, or stand beside {folder}/"
+    )
     raise ConfigError(f"{path}: no such config; {hint}")
 
 

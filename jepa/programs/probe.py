@@ -108,8 +108,8 @@ def networks_of(config: ProbeConfig, frozen: Frozen) -> dict[str, list[Networks]
     rows = {PRETRAINED: [frozen.networks]}
     if RANDOM_INIT in config.baselines:
         device = resolve_device(config.device)
-        # Seed 0 is the encoder as it was before step 0 of its own run.
-        rows[RANDOM_INIT] = [frozen.untrained(frozen.seed + seed) for seed in config.seeds]
+        # The first is the encoder as it was before step 0 of its own run.
+        rows[RANDOM_INIT] = [frozen.untrained(frozen.seed + number) for number in range(len(config.seeds))]
         for part in (part for several in rows[RANDOM_INIT] for part in several if part is not None):
             part.to(device)
     return rows

@@ -33,9 +33,7 @@ class Progress:
     ) -> None:
         """Count from ``start`` to ``total`` units; ``console`` is stderr unless a test gives another."""
         self.total, self.start, self.step = total, start, start
-        self.console = console or Console(stderr=True, highlight=False)
-        if not self.console.is_terminal:
-            self.console.width = max(self.console.width, LOG_WIDTH)
+        self.console = console or table_console(stderr=True)
         self.unit, self._began = unit, time.monotonic()
         self._bar = _bar(self.console, unit) if self.console.is_terminal else None
         self._task = None if self._bar is None else self._bar.add_task("", total=total, completed=start)
@@ -81,6 +79,14 @@ class Progress:
     def _line(self, text: str, style: str = "") -> None:
         """Print one unwrapped line; a Text, so that brackets in a message are not taken for markup."""
         self.console.print(Text(text, style=style), soft_wrap=True)
+
+
+def table_console(*, stderr: bool = False) -> Console:
+    """Return a console as wide as the terminal, or wide enough for tables where the output goes to a file."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    return console
 
 
 def number(value: float) -> str:

@@ -206,7 +206,7 @@ def test_a_name_that_is_no_config_is_answered_with_near_names(name, message):
 
 def test_without_any_config_near_a_path_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert problems("zzz") == ["zzz: no such config; give the path of a YAML file"]
+    assert problems("zzz") == ["zzz: no such config; give the path of a YAML file, or stand beside configs/"]
 
 
 def test_a_run_directory_is_answered_with_its_config(minimal):
