@@ -11,6 +11,7 @@ import torch
 
 from jepa.config.load import parse
 from jepa.config.probe import EmbedConfig
+from jepa.data.evaluation import Cut
 from jepa.data.feature_store import FeatureStore
 from jepa.data.sources import open_source
 from jepa.errors import ConfigError, DataError
@@ -22,6 +23,7 @@ from jepa.programs.extraction import find_features
 from jepa.programs.naming import source_named
 from jepa.programs.requests import encoder_request
 from jepa.runtime.checkpoint import find_checkpoint
+from jepa.runtime.terminal import Progress
 
 FAST = ["clips.workers=0", "clips.batch_size=4"]
 
@@ -122,6 +124,7 @@ def test_the_fingerprint_changes_with_all_that_features_depend_on(trained, video
         "dtype=bfloat16",
         "feature_dtype=float16",
         "predict_steps=1",
+        "predict_steps=2",
     ]
     names = [request_of(trained, change).fingerprint(source) for change in changes]
     names.append(request_of(trained).fingerprint(open_source(source_named(str(held_out)))))
@@ -140,6 +143,29 @@ def test_a_file_that_changed_is_embedded_again(trained, videos, tmp_path):
     before = request.fingerprint(open_source(source_named(str(copy))))
     os.utime(copy / "000003.mp4", (1, 1))
     assert request.fingerprint(open_source(source_named(str(copy)))) != before
+
+
+def test_of_two_folders_each_gets_what_it_lacks(trained, videos, tmp_path, monkeypatch, small_shards):
+    embed(trained, videos, tmp_path / "first", overrides=FAST)
+    shutil.rmtree(tmp_path / "first" / "shards" / "00001")
+    write, written = FeatureStore.write, []
+
+    def noted(self, shard, *rest):
+        written.append((self.root.name, shard))
+        write(self, shard, *rest)
+
+    monkeypatch.setattr(FeatureStore, "write", noted)
+    wanted = [
+        (request_of(trained), tmp_path / "first"),
+        (request_of(trained, "weights=encoder"), tmp_path / "second"),
+    ]
+    source = open_source(source_named(str(videos)))
+    read = load_frozen(trained, device="cpu").read.model_copy(update={"workers": 0})
+    extraction.compute_features(
+        source, wanted, read, Cut(), device=torch.device("cpu"), progress=Progress(24)
+    )
+    assert written == [("second", 0), ("first", 1), ("second", 1), ("second", 2)]
+    assert FeatureStore.open(tmp_path / "first").clips()["entry"].tolist() == list(range(24))
 
 
 def test_another_model_does_not_reuse_the_folder(trained, videos, tmp_path):
