@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import shutil
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from jepa.types import BadFile
 FORMAT = 1
 SHARD_ENTRIES = 512
 TOKEN_SHARD_ENTRIES = 64  # a thousand tokens weigh as much as a thousand clips
+MOST_OPEN = 64  # files; each mapped file holds a descriptor, and a process has about a thousand
 COLUMNS = ("path", "start", "end", "label", "labels", "targets")
 
 CLIP = np.dtype([("entry", "<i8"), ("clip", "<i4"), ("view", "<i4"), ("start_s", "<f8"), ("end_s", "<f8")])
@@ -144,11 +146,12 @@ class FeatureStore:
             raise DataError(
                 f"{self.root} holds {', '.join(self.manifest.kinds)}, not {kind}; run `jepa embed` with it"
             )
-        parts = [
-            np.load(self._shard(shard) / f"{kind}.npy", mmap_mode="r")
-            for shard in range(self.manifest.shards)
-        ]
-        return ShardedArray([part for part in parts if len(part)])
+        shards = [self._shard(shard) for shard in range(self.manifest.shards)]
+        sizes = [len(np.load(shard / "clips.npy", mmap_mode="r")) for shard in shards]
+        return ShardedArray(
+            [shard / f"{kind}.npy" for shard, size in zip(shards, sizes, strict=True) if size],
+            [size for size in sizes if size],
+        )
 
     def source(self) -> Source:
         """Return the source that was embedded, with its labels."""
@@ -162,15 +165,18 @@ class FeatureStore:
 
 
 class ShardedArray:
-    """Arrays on disk, one behind the other, read by rows like one array."""
+    """Arrays on disk, one behind the other, read by rows like one array; few files are open at a time."""
 
-    def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
-        if not parts:
+    def __init__(self, paths: Sequence[Path], sizes: Sequence[int]) -> None:
+        """Take .npy files and how many rows each holds; raises DataError when there is none."""
+        if not paths:
             raise DataError("there are no features: every file was bad")
-        self._parts = parts
-        self._ends = np.cumsum([len(part) for part in parts])
-        self.shape: tuple[int, ...] = (int(self._ends[-1]), *parts[0].shape[1:])
-        self.dtype, self.ndim = parts[0].dtype, parts[0].ndim
+        self._paths, self._sizes = paths, np.array(sizes)
+        self._ends = np.cumsum(self._sizes)
+        self._open: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        first = self._part(0)
+        self.shape: tuple[int, ...] = (int(self._ends[-1]), *first.shape[1:])
+        self.dtype, self.ndim = first.dtype, first.ndim
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -180,11 +186,20 @@ class ShardedArray:
         places = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
         found = np.empty((len(places), *self.shape[1:]), self.dtype)
         part = np.searchsorted(self._ends, places, side="right")
-        for number in np.unique(part):
+        for number in np.unique(part).tolist():
             chosen = part == number
-            begin = self._ends[number] - len(self._parts[number])
-            found[chosen] = self._parts[number][places[chosen] - begin]
+            begin = self._ends[number] - self._sizes[number]
+            found[chosen] = self._part(number)[places[chosen] - begin]
         return found
+
+    def _part(self, number: int) -> NDArray[Any]:
+        """Return one file, mapped into memory; the one that was not used for longest is closed for it."""
+        if number not in self._open:
+            if len(self._open) >= MOST_OPEN:
+                self._open.popitem(last=False)
+            self._open[number] = np.load(self._paths[number], mmap_mode="r")
+        self._open.move_to_end(number)
+        return self._open[number]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Load everything."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from jepa.data import feature_store
 from jepa.data.feature_store import CLIP, FeatureStore, Manifest, ShardedArray
 from jepa.data.sources import Entry
 from jepa.errors import DataError
@@ -130,12 +131,21 @@ def test_a_kind_that_is_not_there_is_refused(store):
 
 def test_nothing_is_loaded_until_rows_are_read(store):
     fill(store, range(3))
-    assert all(isinstance(part, np.memmap) for part in store.array("mean")._parts)
+    array = store.array("mean")
+    array[:]
+    assert all(isinstance(part, np.memmap) for part in array._open.values())
 
 
-def test_rows_of_a_sharded_array_equal_those_of_the_whole(generator):
+def saved(folder, parts):
+    paths = [folder / f"{number}.npy" for number in range(len(parts))]
+    for path, part in zip(paths, parts, strict=True):
+        np.save(path, part)
+    return ShardedArray(paths, [len(part) for part in parts])
+
+
+def test_rows_of_a_sharded_array_equal_those_of_the_whole(tmp_path):
     whole = np.arange(60, dtype=np.float32).reshape(20, 3)
-    parts = ShardedArray([whole[:7], whole[7:8], whole[8:]])
+    parts = saved(tmp_path, [whole[:7], whole[7:8], whole[8:]])
     for rows in (
         slice(None),
         slice(5, 9),
@@ -147,6 +157,14 @@ def test_rows_of_a_sharded_array_equal_those_of_the_whole(generator):
     assert np.array_equal(np.asarray(parts), whole) and len(parts) == 20
 
 
+def test_few_files_are_open_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_store, "MOST_OPEN", 3)
+    array = saved(tmp_path, [np.full((2, 1), number) for number in range(9)])
+    assert array[:][:, 0].tolist() == [number for number in range(9) for _ in range(2)]
+    assert array[np.array([0, 17, 3])][:, 0].tolist() == [0, 8, 1]
+    assert len(array._open) == 3
+
+
 def test_no_features_at_all_is_an_error():
     with pytest.raises(DataError, match="every file was bad"):
-        ShardedArray([])
+        ShardedArray([], [])
