@@ -16,7 +16,7 @@ from jepa.errors import ConfigError, InterruptError
 from jepa.models.zoo import load_frozen
 from jepa.programs.extraction import compute_features
 from jepa.programs.naming import source_named
-from jepa.programs.requests import check_rate, cut_of, encoder_request
+from jepa.programs.requests import Contents, check_rate, cut_of, encoder_request
 from jepa.runtime.device import resolve_device
 from jepa.runtime.terminal import Progress
 
@@ -54,6 +54,7 @@ def embed_source(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     opened = open_source(source)
+    contents = Contents.of(opened)
     frozen = load_frozen(config.model, device=config.device, weights=config.weights)
     read = read_config(config.clips, frozen.read)
     check_rate(config.model, read, opened)
@@ -63,7 +64,7 @@ def embed_source(
     try:
         with progress:
             compute_features(
-                opened,
+                contents,
                 [(request, Path(directory))],
                 read,
                 cut_of(config.clips),
@@ -73,7 +74,7 @@ def embed_source(
     except InterruptError as error:
         progress.note(str(error))
         status = "interrupted"
-    manifest = request.manifest(opened)
+    manifest = request.manifest(contents)
     clips = len(FeatureStore.open(directory).clips()) if status == "done" else 0
     return EmbedResult(status, Path(directory), manifest.fingerprint, manifest.shards, clips, manifest.kinds)
 

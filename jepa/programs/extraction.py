@@ -15,19 +15,19 @@ from jepa.data.feature_store import CLIP, FeatureStore, Manifest, Rows
 from jepa.data.sources import Source
 from jepa.errors import DataError, InterruptError
 from jepa.probes.features import TOKENS, read_features
-from jepa.programs.requests import Request, cut_of
+from jepa.programs.requests import Contents, Request, cut_of
 from jepa.runtime.interrupts import Interrupts
 from jepa.runtime.terminal import Progress
 from jepa.types import BadFile
 
 
-def find_features(root: Path, request: Request, source: Source) -> FeatureStore | None:
+def find_features(root: Path, request: Request, contents: Contents) -> FeatureStore | None:
     """Return finished features that hold what ``request`` asks for; tokens are kept with everything else."""
     wider = replace(request, kinds=(*request.kinds, TOKENS))
     for one in (request, wider):
-        folder = one.folder(root, source)
+        folder = one.folder(root, contents)
         if (folder / "manifest.json").is_file():
-            store = FeatureStore(folder, one.manifest(source))
+            store = FeatureStore(folder, one.manifest(contents))
             if not store.missing():
                 return FeatureStore.open(folder)
     return None
@@ -43,7 +43,8 @@ def kept_features(
     device: torch.device,
 ) -> list[FeatureStore]:
     """Return the features of every request from below ``root``; those that are not there are computed in one pass."""
-    found = [find_features(root, request, source) for request in requests]
+    contents = Contents.of(source)
+    found = [find_features(root, request, contents) for request in requests]
     missing = [request for request, store in zip(requests, found, strict=True) if store is None]
     if not missing:
         return [store for store in found if store is not None]
@@ -51,14 +52,14 @@ def kept_features(
     progress.note(
         f"features of {source.name} by {', '.join(dict.fromkeys(request.model for request in missing))}"
     )
-    folders = [(request, request.folder(root, source)) for request in missing]
+    folders = [(request, request.folder(root, contents)) for request in missing]
     with progress:
-        new = iter(compute_features(source, folders, read, cut_of(clips), device=device, progress=progress))
+        new = iter(compute_features(contents, folders, read, cut_of(clips), device=device, progress=progress))
     return [store or next(new) for store in found]
 
 
 def compute_features(
-    source: Source,
+    contents: Contents,
     wanted: Sequence[tuple[Request, Path]],
     read: ReadConfig,
     cut: Cut,
@@ -71,7 +72,10 @@ def compute_features(
     What is there already is kept. Raises DataError for a folder that holds something else, for features that are not
     finite, and when too many files are bad; InterruptError after a signal, when the shard at hand is written.
     """
-    stores = [FeatureStore.create(path, request.manifest(source), source.entries) for request, path in wanted]
+    source = contents.source
+    stores = [
+        FeatureStore.create(path, request.manifest(contents), source.entries) for request, path in wanted
+    ]
     missing = [set(store.missing()) for store in stores]
     todo = sorted(set().union(*missing))
     per_entry = (cut.clips if source.modality == "video" else 1) * cut.views

@@ -22,6 +22,25 @@ READER_VERSION = 1  # raise it when the same weights and files give other featur
 
 
 @dataclass(frozen=True)
+class Contents:
+    """A source, and the state of its files: the same path may hold another video tomorrow."""
+
+    source: Source
+    state: str
+    """Changes with any entry, and with the size or the time of any file."""
+
+    @classmethod
+    def of(cls, source: Source) -> "Contents":
+        """Ask the file system once for every file."""
+        stats = {path: Path(path).stat() for path in {entry.path for entry in source.entries}}
+        entries = [
+            [entry.path, entry.start, entry.end, stats[entry.path].st_size, stats[entry.path].st_mtime_ns]
+            for entry in source.entries
+        ]
+        return cls(source, fingerprint(None, {"entries": entries}))
+
+
+@dataclass(frozen=True)
 class Request:
     """One set of features of one source: who computes it, and all that it depends on."""
 
@@ -32,18 +51,19 @@ class Request:
     """Plain values; with the files of the source they make the fingerprint."""
     config: EmbedConfig
 
-    def fingerprint(self, source: Source) -> str:
-        """Return the name of the features of ``source``."""
-        return fingerprint(None, {**self.settings, "files": _files(source)})
+    def fingerprint(self, contents: Contents) -> str:
+        """Return the name of the features of a source."""
+        return fingerprint(None, {**self.settings, "files": contents.state})
 
-    def folder(self, root: Path, source: Source) -> Path:
+    def folder(self, root: Path, contents: Contents) -> Path:
         """Return where the features are kept."""
-        return root / f"{self.fingerprint(source)[:20]}{'-tokens' if TOKENS in self.kinds else ''}"
+        return root / f"{self.fingerprint(contents)[:20]}{'-tokens' if TOKENS in self.kinds else ''}"
 
-    def manifest(self, source: Source) -> Manifest:
-        """Return the manifest of the features of ``source``."""
+    def manifest(self, contents: Contents) -> Manifest:
+        """Return the manifest of the features of a source."""
+        source = contents.source
         return Manifest(
-            fingerprint=self.fingerprint(source),
+            fingerprint=self.fingerprint(contents),
             model=self.model,
             settings=dict(self.settings),
             kinds=self.kinds,
@@ -105,15 +125,6 @@ def _settings(read: ReadConfig, clips: ClipsConfig) -> dict[str, Any]:
         "views": clips.views,
         "ahead_s": clips.ahead_s,
     }
-
-
-def _files(source: Source) -> list[list[object]]:
-    """Return every entry with the size and the time of its file: the same path may hold another video tomorrow."""
-    stats = {path: Path(path).stat() for path in {entry.path for entry in source.entries}}
-    return [
-        [entry.path, entry.start, entry.end, stats[entry.path].st_size, stats[entry.path].st_mtime_ns]
-        for entry in source.entries
-    ]
 
 
 def cut_of(clips: ClipsConfig) -> Cut:

@@ -21,7 +21,7 @@ from jepa.programs import extraction, requests
 from jepa.programs.embed import embed
 from jepa.programs.extraction import find_features
 from jepa.programs.naming import source_named
-from jepa.programs.requests import encoder_request
+from jepa.programs.requests import Contents, encoder_request
 from jepa.runtime.checkpoint import find_checkpoint
 from jepa.runtime.terminal import Progress
 
@@ -98,6 +98,10 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_features(
     assert np.array_equal(again.store.clips(), whole.store.clips())
 
 
+def contents_of(folder):
+    return Contents.of(open_source(source_named(str(folder))))
+
+
 def request_of(model, *changes):
     config = parse({"model": str(model)}, EmbedConfig)
     from jepa.config.load import assemble
@@ -109,7 +113,7 @@ def request_of(model, *changes):
 
 
 def test_the_fingerprint_changes_with_all_that_features_depend_on(trained, videos, held_out, tmp_path):
-    source = open_source(source_named(str(videos)))
+    source = contents_of(videos)
     plain = request_of(trained).fingerprint(source)
     assert request_of(trained, "clips.batch_size=3", "clips.workers=0").fingerprint(source) == plain
     changes = [
@@ -127,7 +131,7 @@ def test_the_fingerprint_changes_with_all_that_features_depend_on(trained, video
         "predict_steps=2",
     ]
     names = [request_of(trained, change).fingerprint(source) for change in changes]
-    names.append(request_of(trained).fingerprint(open_source(source_named(str(held_out)))))
+    names.append(request_of(trained).fingerprint(contents_of(held_out)))
     shutil.copytree(videos, tmp_path / "videos")  # the same names and sizes at another time
     other = tmp_path / "model.pt"
     state = torch.load(find_checkpoint(trained), weights_only=True)
@@ -140,9 +144,9 @@ def test_the_fingerprint_changes_with_all_that_features_depend_on(trained, video
 def test_a_file_that_changed_is_embedded_again(trained, videos, tmp_path):
     copy = Path(shutil.copytree(videos, tmp_path / "videos"))
     request = request_of(trained)
-    before = request.fingerprint(open_source(source_named(str(copy))))
+    before = request.fingerprint(contents_of(copy))
     os.utime(copy / "000003.mp4", (1, 1))
-    assert request.fingerprint(open_source(source_named(str(copy)))) != before
+    assert request.fingerprint(contents_of(copy)) != before
 
 
 def test_of_two_folders_each_gets_what_it_lacks(trained, videos, tmp_path, monkeypatch, small_shards):
@@ -159,7 +163,7 @@ def test_of_two_folders_each_gets_what_it_lacks(trained, videos, tmp_path, monke
         (request_of(trained), tmp_path / "first"),
         (request_of(trained, "weights=encoder"), tmp_path / "second"),
     ]
-    source = open_source(source_named(str(videos)))
+    source = contents_of(videos)
     read = load_frozen(trained, device="cpu").read.model_copy(update={"workers": 0})
     extraction.compute_features(
         source, wanted, read, Cut(), device=torch.device("cpu"), progress=Progress(24)
@@ -176,7 +180,7 @@ def test_another_model_does_not_reuse_the_folder(trained, videos, tmp_path):
 
 def test_features_with_tokens_serve_where_pooled_ones_are_asked_for(trained, videos, tmp_path):
     request = request_of(trained)
-    source = open_source(source_named(str(videos)))
+    source = contents_of(videos)
     assert find_features(tmp_path, request, source) is None
     wide = request.folder(tmp_path, source).with_name(request.folder(tmp_path, source).name + "-tokens")
     embed(trained, videos, wide, tokens=True, overrides=FAST)
