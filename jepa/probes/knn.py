@@ -47,23 +47,41 @@ class KnnProbe:
         """The number of neighbours."""
         return {"k": float(self.k)}
 
-    def fit(self, features: Rows, labels: Tensor, groups: Sequence[str] | None = None) -> Self:
+    def fit(
+        self,
+        features: Rows,
+        labels: Tensor,
+        groups: Sequence[str] | None = None,
+        *,
+        validation: tuple[Rows, Tensor] | None = None,
+    ) -> Self:
         """Remember the training samples, and choose k among several: (n, D), labels as ``learn_targets`` reads them.
 
-        Raises DataError when features are not finite or all zeros, when labels are missing or teach nothing, and,
+        With ``validation``, features and labels, k is chosen on those. Raises DataError when features are not finite or all zeros, when labels are missing or teach nothing, and,
         to choose k, when all samples are of one group.
         """
         features = as_tensor(features)
         self._learn(features, labels)
         self.k, self.trials = self.candidates[0], []
         if len(self.candidates) > 1:
-            answers = self._answers_of_others(features, groups, self.candidates)
-            grades = [headline(self.task, answer, self._truth) for answer in answers]
+            grades = self._grades(features, groups) if validation is None else self._grades_on(*validation)
             self.trials = [
                 {"k": float(k), "score": grade} for k, grade in zip(self.candidates, grades, strict=True)
             ]
             self.k = self.candidates[max(range(len(grades)), key=grades.__getitem__)]
         return self
+
+    def _grades(self, features: Tensor, groups: Sequence[str] | None) -> list[float]:
+        """Grade every number of neighbours on the training samples, answered by those of other groups."""
+        answers = self._answers_of_others(features, groups, self.candidates)
+        return [headline(self.task, answer, self._truth) for answer in answers]
+
+    def _grades_on(self, features: Rows, labels: Tensor) -> list[float]:
+        """Grade every number of neighbours on samples that were kept apart."""
+        grades = []
+        for self.k in self.candidates:
+            grades.append(self.score(features, labels))
+        return grades
 
     def score_training(self, features: Tensor, labels: Tensor, groups: Sequence[str] | None = None) -> float:
         """Answer every training sample by the others, and return accuracy, mAP or R2; takes the first ``k``.

@@ -70,9 +70,8 @@ def run_trial(
             f"training features have shape {tuple(train.values.shape[1:])} and test features "
             f"{tuple(test.values.shape[1:])}: they are of different encoders or clips"
         )
-    # Nearest neighbours have nothing to choose, and take no validation part.
-    aside = {} if validation is None else {"validation": (validation.values, validation.labels)}
-    probe.fit(train.values, train.labels, train.groups, **aside)
+    aside = None if validation is None else (validation.values, validation.labels)
+    probe.fit(train.values, train.labels, train.groups, validation=aside)
     answers = probe.predict(test.values) if task == "values" else probe.predict_proba(test.values)
     scores, entries = pool_scores(answers.float(), test.entries)
     truth, table = test.truth[entries], None

@@ -160,3 +160,15 @@ def test_settings_and_widths_are_checked():
         KnnProbe().fit(x, y).predict(x[:, 1:])
     with pytest.raises(DataError, match="rows are all zeros"):
         KnnProbe().fit(x, y).predict(0 * x)
+
+
+def test_k_is_chosen_on_a_validation_part_that_is_given():
+    # Of class 0 there are two close samples, and five of class 1 a little farther off: near ones are right, many wrong.
+    angles = torch.tensor([0.0, 0.02, 0.3, 0.31, 0.32, 0.33, 0.34])
+    features = torch.stack([angles.cos(), angles.sin()], dim=1)
+    labels = torch.tensor([0, 0, 1, 1, 1, 1, 1])
+    aside = (torch.tensor([[1.0, 0.01]]), torch.tensor([0]))
+    probe = KnnProbe(k=(1, 7), temperature=10.0).fit(features, labels, validation=aside)
+    assert probe.chosen == {"k": 1} and [trial["score"] for trial in probe.trials] == [1, 0]
+    aside = (torch.tensor([[1.0, 0.01]]), torch.tensor([1]))
+    assert KnnProbe(k=(1, 7), temperature=10.0).fit(features, labels, validation=aside).chosen == {"k": 7}

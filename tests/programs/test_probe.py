@@ -89,6 +89,11 @@ def test_clips_of_one_video_are_averaged(settings):
     assert three.table.test_size == one.table.test_size == 16
 
 
+def test_heads_may_be_chosen_on_a_list_of_their_own(settings, held_out, videos):
+    aside = {"kind": "csv", "path": str(held_out / "kinds.csv")}
+    assert probe(settings(heads=small_heads(), validation=aside)).table.train_size == 24
+
+
 def test_training_clips_may_have_fewer_views_than_test_clips(settings, tmp_path):
     probe(settings("clips.views=3", "train_views=1"))
     sizes = [
