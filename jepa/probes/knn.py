@@ -57,8 +57,8 @@ class KnnProbe:
     ) -> Self:
         """Remember the training samples, and choose k among several: (n, D), labels as ``learn_targets`` reads them.
 
-        With ``validation``, features and labels, k is chosen on those. Raises DataError when features are not finite or all zeros, when labels are missing or teach nothing, and,
-        to choose k, when all samples are of one group.
+        With ``validation``, features and labels, k is chosen on those. Raises DataError when features are not finite or
+        all zeros, when labels are missing or teach nothing, and, to choose k, when all samples are of one group.
         """
         features = as_tensor(features)
         self._learn(features, labels)
@@ -79,7 +79,8 @@ class KnnProbe:
     def _grades_on(self, features: Rows, labels: Tensor) -> list[float]:
         """Grade every number of neighbours on samples that were kept apart."""
         grades = []
-        for self.k in self.candidates:
+        for k in self.candidates:
+            self.k = k
             grades.append(self.score(features, labels))
         return grades
 
