@@ -121,7 +121,9 @@ def run_surprise(
     table = report.render()
     Progress(0).console.print(table)
     charts = {"Surprise around the event": report.chart()}
-    write_measure_report(run, title=declared.title, about=declared.about, tables=[table], charts=charts)
+    write_measure_report(
+        run, title=page_title(declared, model), about=declared.about, tables=[table], charts=charts
+    )
     return {"surprise": report.to_dict(), "results": report.results()}
 
 
@@ -147,8 +149,15 @@ def run_dense(
         frozen, wanted.test, run.plots / "feature-maps.gif", device=resolve_device(settings.device)
     )
     pictures = {"Frames, and the first principal components of their tokens": seen}
-    write_measure_report(run, title=declared.title, about=declared.about, tables=[table], pictures=pictures)
+    write_measure_report(
+        run, title=page_title(declared, model), about=declared.about, tables=[table], pictures=pictures
+    )
     return {"dense": report.to_dict(), "results": report.results()}
+
+
+def page_title(declared: Benchmark, model: str) -> str:
+    """Return the title of a report."""
+    return f"{declared.title}: {Path(model).name}"
 
 
 def published_table(declared: Benchmark) -> Table:
