@@ -69,7 +69,7 @@ class LogConfig(Section):
     health_every_steps: Positive = 100
     """Effective rank and other health signals that cost a forward pass."""
     knn_every_steps: Positive | None = None
-    """Leave-one-out k-NN accuracy (faiss) on the train source of the first probe."""
+    """k-NN accuracy (faiss) on the train source of the first probe, each clip answered by those of other videos."""
     tensorboard: bool = True
     """Write TensorBoard events when tensorboard is installed."""
 

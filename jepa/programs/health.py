@@ -38,7 +38,7 @@ class Health:
         return float(effective_rank(tokens.flatten(0, 1).float()))
 
     def knn(self) -> float:
-        """Return leave-one-out k-NN accuracy on the train source of the first probe."""
+        """Return k-NN accuracy on the train source of the first probe, every clip answered by those of other videos."""
         config = self.state.config
         task = config.probes[0]
         source = open_task(task).train
@@ -46,7 +46,9 @@ class Health:
         rows = extract_rows({"": reader}, labelled_clips(source, config.data), device=self.state.device)
         found = rows[""][task.pooling]
         labels = truth(source, "classes")[found.entries]
-        return knn_accuracy(as_tensor(found.values), labels)
+        videos = [source.entries[entry].path for entry in found.entries.tolist()]
+        groups = videos if len(set(videos)) > 1 else None  # of one long video, clips answer each other
+        return knn_accuracy(as_tensor(found.values), labels, groups=groups)
 
     def warning(self, line: dict[str, float]) -> str | None:
         """Return a plain warning when ``line`` shows collapse, once per run and not before the warm-up is over."""
