@@ -5,9 +5,11 @@ M target tokens, D width, h heads.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -64,3 +66,69 @@ class Batch:
             type(self)(self.clip[r], tuple(Masks(m.context[r], m.target[r]) for m in self.masks), self.bad)
             for r in rows
         ]
+
+
+class FrameReader(Protocol):
+    """Frames that are read when asked for: an array in memory, a mapped file, or a video."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: NDArray[np.int64], /) -> NDArray[np.uint8]:
+        """Return the frames at ``index``, which is sorted: (n,) -> (n, H, W, 3) uint8."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One episode: T + 1 frames and the T actions between them; action t leads from frame t to frame t + 1."""
+
+    name: str
+    """What the episode is called in messages: its file, its number."""
+    frames: FrameReader
+    """T + 1 frames."""
+    actions: NDArray[np.float32]
+    """(T, A), in the units of the environment."""
+    rate: float | None = None
+    """Steps per second; None where it is not known."""
+    proprio: NDArray[np.float32] | None = None
+    """(T + 1, P): what the agent feels of itself."""
+    rewards: NDArray[np.float32] | None = None
+    """(T,)."""
+    states: NDArray[np.float64] | None = None
+    """(T + 1, S): the simulator's whole state, for evaluation; a world model never sees it."""
+
+    def __len__(self) -> int:
+        """Return the number of steps, T."""
+        return len(self.actions)
+
+
+class WorldModel(Protocol):
+    """All that planning knows of a world model.
+
+    Letters: S candidates, H model steps of horizon, N tokens per frame, A numbers of one model step's action:
+    ``frame_skip`` environment steps, one after another.
+    """
+
+    frame_skip: int
+    """Environment steps per model step."""
+    history: int
+    """Frames of context, in model steps, that the dynamics can use."""
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Encode each frame alone: (B, T, H, W, 3) uint8 of any size -> (B, T, N, D)."""
+        ...
+
+    def rollout(
+        self,
+        z: Tensor,
+        actions: Tensor,
+        *,
+        past_actions: Tensor | None = None,
+        proprio: Tensor | None = None,
+    ) -> Tensor:
+        """Imagine: (B, T, N, D), (B, H, A) -> (B, H, N, D); (B, S, H, A) -> (B, S, H, N, D).
+
+        ``actions`` are in the units of the environment. ``past_actions``, (B, T - 1, A), lie between the T frames
+        of context. ``proprio`` is (B, T, P).
+        """
+        ...

@@ -1,4 +1,4 @@
-"""A whole pre-training run: every knob, typed, with its unit, its range and where its default comes from."""
+"""A training run: every knob, typed, with its unit, its range and where its default comes from."""
 
 from typing import Annotated, Literal, Self
 
@@ -61,21 +61,26 @@ class CheckpointConfig(Section):
     """Checkpoints at multiples of this step are kept for ever."""
 
 
-class LogConfig(Section):
+class TrainingLog(Section):
     """What is written while training."""
 
     every_steps: Positive = 20
     """One line of metrics.jsonl every so many steps."""
-    health_every_steps: Positive = 100
-    """Effective rank and other health signals that cost a forward pass."""
-    knn_every_steps: Positive | None = None
-    """k-NN accuracy (faiss) on the train source of the first probe, each clip answered by those of other videos."""
     tensorboard: bool = True
     """Write TensorBoard events when tensorboard is installed."""
 
 
-class PretrainConfig(Section):
-    """A pre-training run."""
+class LogConfig(TrainingLog):
+    """What is written while pre-training."""
+
+    health_every_steps: Positive = 100
+    """Effective rank and other health signals that cost a forward pass."""
+    knn_every_steps: Positive | None = None
+    """k-NN accuracy (faiss) on the train source of the first probe, each clip answered by those of other videos."""
+
+
+class TrainingConfig(Section):
+    """What all training runs share."""
 
     run_dir: str
     """Where everything the run produces goes; an unfinished run there is continued."""
@@ -91,13 +96,19 @@ class PretrainConfig(Section):
     """Threads of torch on the CPU; by default torch decides. Another number rounds differently."""
     initial_weights: str | None = None
     """A run directory or checkpoint whose weights step 0 starts from, as for a cooldown; the optimizer starts anew."""
+    optim: OptimConfig
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    log: TrainingLog = TrainingLog()
+
+
+class PretrainConfig(TrainingConfig):
+    """A pre-training run."""
+
     data: DataConfig
     model: ModelConfig = ModelConfig()
     predictor: PredictorConfig = PredictorConfig()
     masks: MasksConfig
     objective: Objective
-    optim: OptimConfig
-    checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
     probes: tuple[ProbeTask, ...] = ()
     """Linear probes at the end of the run, beside raw pixels and a random-init encoder of the same shape."""

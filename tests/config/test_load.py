@@ -250,8 +250,8 @@ def test_everything_wrong_is_reported_at_once(minimal):
         "override 'optim.x'",
         "objective.los",
         "sed",
-        "model.patch",
         "optim.steps",
+        "model.patch",
     ]
 
 

@@ -1,0 +1,139 @@
+"""How actions are searched for, and what they are to reach."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jepa.config.section import Fraction, Positive, Section
+
+
+class SamplingSolver(Section):
+    """Base of the solvers that draw candidates."""
+
+    samples: Positive = 300
+    """Candidates per iteration."""
+
+
+class RandomShooting(SamplingSolver):
+    """Draw uniformly, keep the best."""
+
+    kind: Literal["random"]
+
+
+class IterativeSolver(SamplingSolver):
+    """Base of the solvers that refine a distribution."""
+
+    iterations: Positive = 10
+    """Rounds of drawing and fitting."""
+    initial_std: Annotated[float, Field(gt=0)] = 0.5
+    """Deviation of the first round, as a fraction of half the action's range."""
+    min_std: Annotated[float, Field(ge=0)] = 0.05
+    """Smallest deviation, likewise."""
+
+
+class CemConfig(IterativeSolver):
+    """Cross-entropy method."""
+
+    kind: Literal["cem"]
+    elites: Positive = 30
+    """Best candidates that the next distribution is fitted to (LeWM: 30 of 300; V-JEPA 2-AC: 10 of 400)."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the last mean and deviation that is kept (V-JEPA 2-AC: .15)."""
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """Stop where the best cost fell by less than this fraction in a round; 0 runs all rounds."""
+
+
+class ICemConfig(CemConfig):
+    """CEM with coloured noise, kept elites and fewer samples each round (arXiv:2008.06389)."""
+
+    kind: Literal["icem"]  # type: ignore[assignment]
+    noise_beta: Annotated[float, Field(ge=0)] = 2.0
+    """Exponent of the noise's spectrum over the horizon; 0 is white."""
+    decay: Annotated[float, Field(ge=1)] = 1.25
+    """The number of samples is divided by this each round."""
+    keep: Fraction = 0.3
+    """Share of the elites that compete again in the next round."""
+
+
+class MppiConfig(IterativeSolver):
+    """Model predictive path integral control: the mean moves to the cost-weighted candidates (arXiv:1509.01149)."""
+
+    kind: Literal["mppi"]
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    """Of the weights exp(-cost / temperature), in deviations of the candidates' costs."""
+
+
+class GradientConfig(Section):
+    """Adam on the actions, from several starts."""
+
+    kind: Literal["gradient"]
+    restarts: Positive = 16
+    """Starts; the last plan is one of them."""
+    iterations: Positive = 50
+    """Steps of Adam."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    """Adam's, as a fraction of half the action's range."""
+
+
+class RefineConfig(Section):
+    """CEM, and gradient steps from its best candidates."""
+
+    kind: Literal["cem-gradient"]
+    cem: CemConfig = CemConfig(kind="cem")
+    gradient: GradientConfig = GradientConfig(kind="gradient")
+
+
+SolverConfig = Annotated[
+    RandomShooting | CemConfig | ICemConfig | MppiConfig | GradientConfig | RefineConfig,
+    Field(discriminator="kind"),
+]
+
+
+class CostTerm(Section):
+    """Base of the terms of a cost, which are added."""
+
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """What the term is multiplied by."""
+
+
+class GoalCost(CostTerm):
+    """Distance between imagined frames and the goal, in the latent space."""
+
+    kind: Literal["goal"]
+    distance: Literal["l1", "l2", "cosine"] = "l2"
+    """l1 and l2: mean over tokens and channels of the absolute or squared difference. cosine: one minus similarity."""
+    pool: bool = False
+    """Compare the means over tokens."""
+    steps: Literal["last", "all"] = "last"
+    """The last imagined frame, or the mean over all of them."""
+
+
+class ValueCost(CostTerm):
+    """Steps to the goal, by the world model's learned distance in time."""
+
+    kind: Literal["value"]
+    steps: Literal["last", "all"] = "last"
+    """The last imagined frame, or the mean over all of them."""
+
+
+class ActionCost(CostTerm):
+    """Mean squared action, as fractions of half the range from its middle."""
+
+    kind: Literal["action"]
+
+
+CostConfig = Annotated[GoalCost | ValueCost | ActionCost, Field(discriminator="kind")]
+
+
+class PlannerConfig(Section):
+    """A solver in a loop: plan, act, look, plan again."""
+
+    solver: SolverConfig
+    costs: Annotated[tuple[CostConfig, ...], Field(min_length=1)]
+    """Terms of the cost; they are added."""
+    horizon: Positive
+    """Model steps that are imagined."""
+    replan_every: Positive = 1
+    """Model steps that are executed before the next plan."""
+    warm_start: bool = True
+    """Start the next search from the rest of the last plan."""
