@@ -102,6 +102,33 @@ class Trajectory:
         return len(self.actions)
 
 
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """One training batch of a world model: T frames, in model steps, and the T - 1 actions between them."""
+
+    frames: Tensor  # (B, T, 3, H, W) uint8, at the resolution of the data
+    actions: Tensor  # (B, T - 1, A) float32, in the units of the environment
+    proprio: Tensor | None = None  # (B, T, P) float32, as recorded
+    bad: tuple[BadFile, ...] = field(default=())  # episodes skipped while this batch was put together
+
+    def to(self, device: torch.device | str) -> Self:
+        """Copy every tensor to ``device``, without waiting for the copy where the memory is pinned."""
+        frames, actions = (t.to(device, non_blocking=True) for t in (self.frames, self.actions))
+        proprio = None if self.proprio is None else self.proprio.to(device, non_blocking=True)
+        return type(self)(frames, actions, proprio, self.bad)
+
+    def split(self, parts: int) -> list[Self]:
+        """Cut the batch into ``parts`` equal micro-batches, for gradient accumulation."""
+        size = len(self.frames) // parts
+        rows = [slice(i * size, (i + 1) * size) for i in range(parts)]
+        return [
+            type(self)(
+                self.frames[r], self.actions[r], None if self.proprio is None else self.proprio[r], self.bad
+            )
+            for r in rows
+        ]
+
+
 class WorldModel(Protocol):
     """All that planning knows of a world model.
 
