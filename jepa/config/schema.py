@@ -1,6 +1,6 @@
 """A training run: every knob, typed, with its unit, its range and where its default comes from."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -81,6 +81,9 @@ class LogConfig(TrainingLog):
 
 class TrainingConfig(Section):
     """What all training runs share."""
+
+    program: ClassVar[str] = "pretrain"
+    """The verb that trains it, which its checkpoints name."""
 
     run_dir: str
     """Where everything the run produces goes; an unfinished run there is continued."""

@@ -1,6 +1,6 @@
 """A world model: frame encoder, action-conditioned dynamics, what is minimised, and a learned distance in time."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -184,6 +184,8 @@ class ValueConfig(Section):
 
 class WorldModelConfig(TrainingConfig):
     """A world model's training run."""
+
+    program: ClassVar[str] = "world-model"
 
     data: TrajectoryData
     frames: FramesConfig

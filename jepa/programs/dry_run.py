@@ -10,7 +10,7 @@ from jepa.data.sources import open_sources
 from jepa.programs.evaluate import open_task
 from jepa.programs.finding import Finding, attempt
 from jepa.programs.masking import masks_for
-from jepa.programs.train_step import State, train_step
+from jepa.programs.pretrain_step import fresh_state, pretrain_step
 from jepa.runtime.device import resolve_device
 from jepa.types import Batch
 
@@ -64,7 +64,7 @@ def decode_batch(config: PretrainConfig, into: list[Batch]) -> str:
 def run_step(config: PretrainConfig, batch: Batch) -> str:
     """Make one update of a fresh model."""
     device = resolve_device(config.device)
-    state = State.fresh(config, device)
+    state = fresh_state(config, device)
     start = time.monotonic()
-    signals = train_step(state, batch)
+    signals = pretrain_step(state, batch)
     return f"loss {float(signals['loss']):.4f} on {device} in {time.monotonic() - start:.2f} s"

@@ -17,8 +17,8 @@ from jepa.probes.maps import draw_maps, pca_maps
 from jepa.probes.table import ProbeTable
 from jepa.probes.verdict import verdicts
 from jepa.programs.evaluate import probe_tables
+from jepa.programs.pretrain_step import PretrainState
 from jepa.programs.report import write_report
-from jepa.programs.train_step import State
 from jepa.runtime.metrics import read_metrics
 from jepa.runtime.run_dir import RunDir, commit
 from jepa.runtime.terminal import Progress
@@ -26,7 +26,9 @@ from jepa.runtime.terminal import Progress
 SHEET_CLIPS, MAP_CLIPS = 6, 4
 
 
-def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Progress) -> dict[str, Any]:
+def finish(
+    state: PretrainState, sources: tuple[Source, ...], run: RunDir, progress: Progress
+) -> dict[str, Any]:
     """Measure what the run learned and write it down; return the contents of summary.json."""
     config = state.config
     state.objective.eval()
@@ -55,7 +57,7 @@ def finish(state: State, sources: tuple[Source, ...], run: RunDir, progress: Pro
     return summary
 
 
-def pictures(clips: Tensor, state: State) -> tuple[Image.Image | None, Image.Image | None]:
+def pictures(clips: Tensor, state: PretrainState) -> tuple[Image.Image | None, Image.Image | None]:
     """Return the contact sheet and the feature maps of ``clips``; neither when every example file was bad."""
     if len(clips) == 0:
         return None, None
@@ -67,7 +69,9 @@ def pictures(clips: Tensor, state: State) -> tuple[Image.Image | None, Image.Ima
     return draw_sheet(frames), maps
 
 
-def summarise(state: State, metrics: list[dict[str, Any]], tables: list[ProbeTable]) -> dict[str, Any]:
+def summarise(
+    state: PretrainState, metrics: list[dict[str, Any]], tables: list[ProbeTable]
+) -> dict[str, Any]:
     """Collect the final numbers of a run."""
     return {
         "steps": state.step,

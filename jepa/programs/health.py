@@ -10,14 +10,14 @@ from jepa.probes.knn import knn_accuracy
 from jepa.probes.rows import as_tensor
 from jepa.probes.spectrum import effective_rank
 from jepa.programs.evaluate import open_task
-from jepa.programs.train_step import State
+from jepa.programs.pretrain_step import PretrainState
 from jepa.types import Batch
 
 
 class Health:
     """Measures the target encoder while it trains."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: PretrainState) -> None:
         self.state = state
         self._warned = False
 

@@ -1,73 +1,36 @@
-"""One optimizer step, and the state it moves."""
+"""One optimizer step of any objective."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from jepa.config.method import EmaConfig
-from jepa.config.schema import PretrainConfig
-from jepa.errors import CheckpointError, NonFiniteError
-from jepa.objectives import Objective, build
-from jepa.runtime.checkpoint import find_checkpoint, load_checkpoint
+from jepa.errors import NonFiniteError
+from jepa.programs.state import State
 from jepa.runtime.device import autocast
-from jepa.runtime.optim import build_optimizer, set_rates
-from jepa.runtime.schedules import momentum
+from jepa.runtime.optim import set_rates
 from jepa.runtime.seeding import seed_everything
-from jepa.types import Batch
+from jepa.types import BadFile
 
 
-@dataclass
-class State:
-    """Everything that changes while training. All else is a function of the config and ``step``."""
+class TrainingBatch(Protocol):
+    """What a step needs of its batch."""
 
-    config: PretrainConfig
-    objective: Objective
-    optimizer: torch.optim.Optimizer
-    device: torch.device
-    step: int = 0
+    @property
+    def bad(self) -> tuple[BadFile, ...]:
+        """Files that were skipped while it was put together."""
 
-    @classmethod
-    def fresh(
-        cls, config: PretrainConfig, device: torch.device, objective: Objective | None = None
-    ) -> "State":
-        """Build the state of step 0; weights are drawn from ``config.seed`` unless ``objective`` is given."""
-        seed_everything(config.seed, "weights")
-        objective = build(config) if objective is None else objective
-        if config.initial_weights is not None:
-            load_weights(objective, load_checkpoint(find_checkpoint(config.initial_weights)))
-        objective = objective.to(device).train()
-        if config.compile:
-            for part in (objective.encoder, objective.predictor, objective.probed):
-                part.compile()
-        return cls(config, objective, build_optimizer(objective, config.optim), device)
+    def to(self, device: torch.device | str) -> Self:
+        """Copy it to a device."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint holds."""
-        return {
-            "step": self.step,
-            "config": self.config.model_dump(mode="json"),
-            "objective": self.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned. Raises CheckpointError when it is another model's."""
-        load_weights(self.objective, state)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+    def split(self, parts: int) -> list[Self]:
+        """Cut it into equal micro-batches."""
 
 
-def load_weights(objective: Objective, state: dict[str, Any]) -> None:
-    """Copy the weights of a checkpoint into ``objective``. Raises CheckpointError when they are another model's."""
-    try:
-        objective.load_state_dict(state["objective"])
-    except (RuntimeError, KeyError) as error:
-        raise CheckpointError(f"the checkpoint does not fit this configuration: {error}") from error
+T = TypeVar("T", bound=TrainingBatch)
 
 
-def train_step(state: State, batch: Batch) -> dict[str, Tensor | float]:
+def train_step(state: State[Any, Any], batch: TrainingBatch) -> dict[str, Tensor | float]:
     """Make one update and return its signals.
 
     Raises NonFiniteError, leaving weights and optimizer alone, if the loss or a gradient is not finite.
@@ -81,31 +44,11 @@ def train_step(state: State, batch: Batch) -> dict[str, Tensor | float]:
     if not torch.isfinite(signals["loss"] + norm):
         raise NonFiniteError(explain_non_finite(state, signals["loss"], norm, rate))
     state.optimizer.step()
-    extra = {}
-    if isinstance(config.objective, EmaConfig):
-        extra["momentum"] = momentum(state.step, config.objective, steps=config.optim.steps)
-        state.objective.update_target(extra["momentum"])
     state.step += 1
-    return {
-        **signals,
-        **extra,
-        **mask_fractions(state, batch),
-        "gradient_norm": norm,
-        "learning_rate": rate,
-        "weight_decay": decay,
-    }
+    return {**signals, "gradient_norm": norm, "learning_rate": rate, "weight_decay": decay}
 
 
-def mask_fractions(state: State, batch: Batch) -> dict[str, float]:
-    """Return which fraction of all tokens is context and which is target, averaged over the patterns."""
-    tokens = state.objective.encoder.grid(batch.clip.shape).tokens * len(batch.masks)
-    return {
-        "context_fraction": sum(masks.context.shape[1] for masks in batch.masks) / tokens,
-        "target_fraction": sum(masks.target.shape[1] for masks in batch.masks) / tokens,
-    }
-
-
-def accumulate_gradients(state: State, batch: Batch) -> dict[str, Tensor]:
+def accumulate_gradients(state: State[Any, Any], batch: TrainingBatch) -> dict[str, Tensor]:
     """Run forward and backward over the micro-batches; return the signals' means over them, detached."""
     parts = batch.split(state.config.optim.accumulate)
     collected: list[dict[str, Tensor]] = []
@@ -127,7 +70,7 @@ def gradient_norm(module: nn.Module, limit: float | None) -> Tensor:
     return norm
 
 
-def explain_non_finite(state: State, loss: Tensor, norm: Tensor, rate: float) -> str:
+def explain_non_finite(state: State[Any, Any], loss: Tensor, norm: Tensor, rate: float) -> str:
     """Say which values are not finite, where, and what to try."""
     bad = [
         name

@@ -66,18 +66,21 @@ def find_checkpoint(source: Path | str) -> Path:
         return path
     found = list_checkpoints(path)
     if not found:
-        raise CheckpointError(
-            f"{source} holds no checkpoint; give a run directory of `jepa pretrain` or a .pt file"
-        )
+        raise CheckpointError(f"{source} holds no checkpoint; give a run directory or a .pt file")
     return found[-1][1]
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint to the CPU. Raises CheckpointError when it is missing, damaged, foreign or would run code."""
+def load_checkpoint(path: Path, *, program: str = "pretrain") -> dict[str, Any]:
+    """Read a checkpoint of the verb ``program`` to the CPU.
+
+    Raises CheckpointError when it is missing, damaged, foreign, another verb's or would run code.
+    """
     state = read_weights(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(
-            f"{path} has format {found!r}; this version reads format {FORMAT} of `jepa pretrain`"
+            f"{path} has format {found!r}; this version reads format {FORMAT} of `jepa {program}`"
         )
+    if (made_by := state.get("program", "pretrain")) != program:
+        raise CheckpointError(f"{path} is of `jepa {made_by}`; one of `jepa {program}` is needed here")
     return state

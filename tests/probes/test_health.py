@@ -16,7 +16,7 @@ from jepa.probes.health import collapse_warning, health_report, health_table, ra
 from jepa.probes.spectrum import clip_directions, effective_rank, lidar
 from jepa.programs.demo import demo_config
 from jepa.programs.masking import masks_for
-from jepa.programs.train_step import State, train_step
+from jepa.programs.pretrain_step import fresh_state, pretrain_step
 from jepa.types import Batch
 
 
@@ -40,11 +40,11 @@ def trained(steps: int, clips: torch.Tensor, folder: Path, *overrides: str, batc
     """Return the encoder of the demo after ``steps`` steps on ``clips``."""
     short = [f"optim.steps={max(1, steps)}", f"optim.warmup_steps={min(100, steps // 3)}", "threads=1"]
     config = demo_config(folder, overrides=[*short, *overrides])
-    state = State.fresh(config, torch.device("cpu"))
+    state = fresh_state(config, torch.device("cpu"))
     draw = torch.Generator().manual_seed(0)
     for _ in range(steps):
         picked = torch.randint(0, len(clips), (batch,), generator=draw)
-        train_step(state, Batch(clips[picked], masks_for(config, "video", batch, draw)))
+        pretrain_step(state, Batch(clips[picked], masks_for(config, "video", batch, draw)))
     return state.objective.probed.eval()
 
 

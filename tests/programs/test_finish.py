@@ -6,13 +6,13 @@ import torch
 
 from jepa.config.schema import PretrainConfig
 from jepa.programs.finish import last_health, pictures
-from jepa.programs.train_step import State
+from jepa.programs.pretrain_step import fresh_state
 
 
 def test_pictures_are_left_out_when_every_example_file_is_bad(
     run_config: Callable[..., PretrainConfig],
 ) -> None:
-    state = State.fresh(run_config(), torch.device("cpu"))
+    state = fresh_state(run_config(), torch.device("cpu"))
     assert pictures(torch.empty(0, 3, 4, 16, 16), state) == (None, None)
     assert None not in pictures(torch.zeros(2, 3, 4, 16, 16), state)
 

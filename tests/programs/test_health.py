@@ -4,7 +4,7 @@ import torch
 
 from jepa.programs import health as program
 from jepa.programs.health import Health
-from jepa.programs.train_step import State
+from jepa.programs.pretrain_step import fresh_state
 
 
 def test_clips_of_one_video_do_not_answer_each_other(run_config, videos, tmp_path, monkeypatch):
@@ -16,5 +16,5 @@ def test_clips_of_one_video_do_not_answer_each_other(run_config, videos, tmp_pat
     seen = []
     plain = program.knn_accuracy
     monkeypatch.setattr(program, "knn_accuracy", lambda *a, **k: seen.append(k["groups"]) or plain(*a, **k))
-    assert 0 <= Health(State.fresh(config, torch.device("cpu"))).knn() <= 1
+    assert 0 <= Health(fresh_state(config, torch.device("cpu"))).knn() <= 1
     assert len(seen[0]) == 48 and len(set(seen[0])) == 24 and seen[0][0] == seen[0][1]

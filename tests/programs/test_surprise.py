@@ -13,8 +13,8 @@ from jepa.errors import CheckpointError, ConfigError, DataError
 from jepa.objectives import build
 from jepa.objectives.load import load_objective
 from jepa.probes.surprise import pixel_surprise, relative_accuracy, surprise
+from jepa.programs.pretrain_step import fresh_state
 from jepa.programs.surprise import ALL, COPY, EXTRAPOLATION, TRAINED, UNTRAINED, surprise_table
-from jepa.programs.train_step import State
 from jepa.runtime.checkpoint import save_checkpoint
 from tests.conftest import tiny_config
 
@@ -33,7 +33,7 @@ def save(path, config):
     torch.manual_seed(1)
     objective = build(config)
     torch.nn.init.normal_(objective.predictor.mask_tokens)  # else one is like the other
-    state = State.fresh(config, torch.device("cpu"), objective)
+    state = fresh_state(config, torch.device("cpu"), objective)
     save_checkpoint(path, state.state_dict())
     return objective.eval()
 
@@ -88,7 +88,7 @@ def test_the_report_can_be_read(tmp_path, folder):
 
 def test_untrained_is_the_model_before_its_first_step(tmp_path, folder):
     config = tiny_config(masks=MASKS)
-    save_checkpoint(tmp_path, State.fresh(config, torch.device("cpu")).state_dict())
+    save_checkpoint(tmp_path, fresh_state(config, torch.device("cpu")).state_dict())
     report = surprise_table(tmp_path, folder, device="cpu")
     assert report.find(TRAINED).relative == report.find(UNTRAINED).relative
 
@@ -127,7 +127,7 @@ def test_a_model_of_images(tmp_path, folder):
 
 def test_weights_of_another_model(tmp_path):
     config = tiny_config()
-    state = State.fresh(config, torch.device("cpu")).state_dict()
+    state = fresh_state(config, torch.device("cpu")).state_dict()
     state["objective"].pop("target_encoder.norm.weight")
     save_checkpoint(tmp_path, state)
     with pytest.raises(CheckpointError, match="does not hold the objective that its config describes"):
