@@ -54,7 +54,7 @@ def normalise(pixels: Tensor, *, mean: RGB = MEAN, std: RGB = STD) -> Tensor:
         torch.float32, memory_format=torch.contiguous_format
     )  # (..., C, T, H, W)
     scale = _column(std)
-    return clip.mul_(1 / (255 * scale)).sub_(_column(mean) / scale)
+    return clip.mul_((1 / (255 * scale)).to(clip.device)).sub_((_column(mean) / scale).to(clip.device))
 
 
 def denormalise(clip: Tensor, *, mean: RGB = MEAN, std: RGB = STD) -> Tensor:

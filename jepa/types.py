@@ -140,6 +140,10 @@ class WorldModel(Protocol):
     """Environment steps per model step."""
     history: int
     """Frames of context, in model steps, that the dynamics can use."""
+    action_size: int
+    """Numbers of one model step's action, A."""
+    proprio_size: int
+    """Numbers of proprioception, P; 0 for a model that takes none."""
 
     def encode(self, frames: Tensor) -> Tensor:
         """Encode each frame alone: (B, T, H, W, 3) uint8 of any size -> (B, T, N, D)."""

@@ -1,11 +1,11 @@
 """How a planner is evaluated: which goals, how many episodes, beside which baselines."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jepa.config.envs import EnvConfig
-from jepa.config.planning import PlannerConfig
+from jepa.config.planning import PlannerConfig, SearchConfig
 from jepa.config.section import Positive, Section
 from jepa.config.trajectories import TrajectorySource
 
@@ -30,7 +30,15 @@ class DatasetGoals(Section):
     """Environment steps an agent has."""
 
 
-Goals = Annotated[DrawnGoals | DatasetGoals, Field(discriminator="kind")]
+class RecordedGoals(Section):
+    """No environment: are the actions found that a recording took from a frame to a later one?"""
+
+    kind: Literal["recorded"]
+    ahead: Positive = 1
+    """Model steps between start and goal; the planners' horizon is set to it."""
+
+
+Goals = Annotated[DrawnGoals | DatasetGoals | RecordedGoals, Field(discriminator="kind")]
 Baseline = Literal["random", "behaviour cloning", "simulator"]
 
 
@@ -41,14 +49,17 @@ class PlanConfig(Section):
     """Where the success table, summary.json, videos and report.html go."""
     model: str
     """A world model's run directory or checkpoint."""
-    env: EnvConfig
+    env: EnvConfig | None = None
+    """Where to act; null where goals are recorded ones."""
     goals: Goals = DrawnGoals(kind="drawn")
-    planners: Annotated[dict[str, PlannerConfig], Field(min_length=1)]
-    """Planners by the names of their rows."""
-    simulator: PlannerConfig | None = None
-    """How the true simulator plans, whose cost is its own distance to the goal; by default as the first planner."""
+    planners: Annotated[tuple[PlannerConfig, ...], Field(min_length=1)]
+    """Who plans with the world model; a row each."""
+    simulator: SearchConfig | None = None
+    """How the true simulator plans, by its own distance to the goal; by default as the first planner."""
     baselines: tuple[Baseline, ...] = ("random", "behaviour cloning", "simulator")
     """Rows beside the planners. behaviour cloning: goal-conditioned, on the world model's own training episodes."""
+    cloning_steps: Positive = 5000
+    """Optimizer steps of behaviour cloning."""
     episodes: Positive = 200
     """Per seed."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
@@ -61,3 +72,16 @@ class PlanConfig(Section):
     """auto: cuda, else mps, else cpu."""
     threads: Positive | None = None
     """Threads of torch on the CPU; by default torch decides."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [*(planner.name for planner in self.planners), *self.baselines]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two rows are called {twice[0]!r}; give planners names of their own")
+        return self
+
+    @model_validator(mode="after")
+    def _has_somewhere_to_act(self) -> Self:
+        if (self.env is None) != isinstance(self.goals, RecordedGoals):
+            raise ValueError("give an env, or goals of kind recorded, which need none")
+        return self

@@ -1,8 +1,8 @@
 """How actions are searched for, and what they are to reach."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jepa.config.section import Fraction, Positive, Section
 
@@ -41,6 +41,12 @@ class CemConfig(IterativeSolver):
     """Share of the last mean and deviation that is kept (V-JEPA 2-AC: .15)."""
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     """Stop where the best cost fell by less than this fraction in a round; 0 runs all rounds."""
+
+    @model_validator(mode="after")
+    def _elites_are_samples(self) -> Self:
+        if self.elites > self.samples:
+            raise ValueError(f"elites {self.elites} must not be more than samples {self.samples}")
+        return self
 
 
 class ICemConfig(CemConfig):
@@ -125,15 +131,28 @@ class ActionCost(CostTerm):
 CostConfig = Annotated[GoalCost | ValueCost | ActionCost, Field(discriminator="kind")]
 
 
-class PlannerConfig(Section):
+class SearchConfig(Section):
     """A solver in a loop: plan, act, look, plan again."""
 
     solver: SolverConfig
-    costs: Annotated[tuple[CostConfig, ...], Field(min_length=1)]
-    """Terms of the cost; they are added."""
     horizon: Positive
     """Model steps that are imagined."""
     replan_every: Positive = 1
     """Model steps that are executed before the next plan."""
     warm_start: bool = True
     """Start the next search from the rest of the last plan."""
+
+    @model_validator(mode="after")
+    def _executes_what_is_planned(self) -> Self:
+        if self.replan_every > self.horizon:
+            raise ValueError(f"replan_every {self.replan_every} must not be more than horizon {self.horizon}")
+        return self
+
+
+class PlannerConfig(SearchConfig):
+    """A planner, and what it is to reach."""
+
+    name: str
+    """Name of its row in tables."""
+    costs: Annotated[tuple[CostConfig, ...], Field(min_length=1)]
+    """Terms of the cost; they are added."""

@@ -164,22 +164,22 @@ WorldModelObjective = Annotated[AcObjective | LeWmObjective | PldmObjective, Fie
 
 
 class ValueConfig(Section):
-    """A learned distance in time: how many steps lie between a frame and a goal, learned from the same episodes."""
+    """A learned distance in time, steps from frame to goal, learned from the same episodes (QRL, arXiv:2304.01203)."""
 
-    steps: Positive = 10_000
+    steps: Positive = 3000
     """Optimizer steps, after the world model's."""
-    batch_size: Positive = 1024
-    """Pairs of frame and goal per step."""
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
-    """Adam's, constant."""
-    width: Positive = 512
+    batch_size: Annotated[int, Field(ge=2)] = 512
+    """Pairs of neighbouring frames per step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    """Adam's, at the start; a cosine lowers it to a twentieth (QRL: 5e-4)."""
+    width: Positive = 256
     """Hidden width."""
-    dim: Positive = 64
+    dim: Annotated[int, Field(ge=2)] = 64
     """Width of the space in which distance is measured."""
-    discount: Annotated[float, Field(gt=0, lt=1)] = 0.98
-    """Of the value, per model step."""
-    expectile: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
-    """How optimistic the value is among the actions seen."""
+    reach: Annotated[float, Field(gt=0)] = 50.0
+    """Model steps, more than between most frames; farther ones are pushed apart no more (QRL: 15 or 500)."""
+    slack: Annotated[float, Field(gt=0)] = 0.1
+    """Root mean square by which neighbouring frames may be more than one step apart (QRL: .25)."""
 
 
 class WorldModelConfig(TrainingConfig):

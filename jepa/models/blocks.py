@@ -13,36 +13,43 @@ NORM_EPS = 1e-6
 
 
 class Attention(nn.Module):
-    """Full self-attention over the tokens it is given; their order does not matter, their positions do."""
+    """Self-attention over the tokens it is given; their order does not matter, their positions do."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropout = heads, dropout
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, table: Rotary | None) -> Tensor:
         """Mix tokens: (B, N, D) -> (B, N, D)."""
-        q, k, v = (
-            self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # each (B, h, N, D / h)
-        if table is not None:
-            q, k = rotate(q, table), rotate(k, table)
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        return self.mix(*self.project(x, table))
+
+    def project(self, x: Tensor, table: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values of the tokens, (B, N, D) -> each (B, h, N, D / h)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return (q, k, v) if table is None else (rotate(q, table), rotate(k, table), v)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Let N queries attend to M keys where ``mask``, (N, M) bool, is true: (B, h, N, D / h) -> (B, N, D)."""
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        return F.dropout(self.proj(mixed.transpose(1, 2).flatten(2)), self.dropout, self.training)
 
 
 class MLP(nn.Module):
     """Two linear layers around a GELU."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = dropout
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each token alone."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        hidden = F.dropout(F.gelu(self.fc1(x)), self.dropout, self.training)
+        return F.dropout(self.fc2(hidden), self.dropout, self.training)
 
 
 class Block(nn.Module):
@@ -112,5 +119,10 @@ def init_weights(module: nn.Module) -> None:
         for stack in (part for part in module.modules() if isinstance(part, Blocks)):
             for layer, block in enumerate(stack, start=1):
                 assert isinstance(block, Block)
-                block.attn.proj.weight.div_(math.sqrt(2 * layer))
-                block.mlp.fc2.weight.div_(math.sqrt(2 * layer))
+                shrink(block.attn, block.mlp, layer)
+
+
+def shrink(attn: Attention, mlp: MLP, layer: int) -> None:
+    """Divide the last projections of ``layer``, counted from 1, by sqrt(2 layer), in place."""
+    attn.proj.weight.div_(math.sqrt(2 * layer))
+    mlp.fc2.weight.div_(math.sqrt(2 * layer))

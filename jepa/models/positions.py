@@ -36,10 +36,15 @@ def rotary(grid: Grid, head_width: int, device: torch.device | None = None) -> R
 
     Each third has an even number of channels; what is left over (at most 5 channels) is not rotated.
     """
-    third = 2 * (head_width // 6)
-    frequency = BASE ** (-torch.arange(0, third, 2, dtype=torch.float32, device=device) / third)
-    angle = coordinates(grid, device).unsqueeze(-1) * frequency  # (N, 3, third / 2)
-    angle = angle.repeat_interleave(2, dim=-1).flatten(1)  # (N, 3 * third), each angle once per pair
+    return rotary_at(coordinates(grid, device), head_width)
+
+
+def rotary_at(places: Tensor, head_width: int) -> Rotary:
+    """Build rotary tables for tokens at ``places``, (N, axes) float: the head is split evenly over the axes."""
+    part = 2 * (head_width // (2 * places.shape[-1]))
+    frequency = BASE ** (-torch.arange(0, part, 2, dtype=torch.float32, device=places.device) / part)
+    angle = places.unsqueeze(-1) * frequency  # (N, axes, part / 2)
+    angle = angle.repeat_interleave(2, dim=-1).flatten(1)  # (N, axes * part), each angle once per pair
     return Rotary(angle.cos(), angle.sin())
 
 

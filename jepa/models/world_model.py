@@ -1,0 +1,231 @@
+"""A world model in a latent space: frames in, imagined frames out; built from a config, or loaded."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from jepa.config.world_model import TokenDynamics, WorldModelConfig
+from jepa.errors import CheckpointError, ConfigError, DataError
+from jepa.models.dynamics import Dynamics, build_dynamics
+from jepa.models.frames import FrameEncoder, build_frames
+from jepa.models.scaling import Scaling, Statistics
+from jepa.models.temporal_distance import TemporalDistance
+from jepa.preprocess import Resolution, centre_pixels
+from jepa.runtime.checkpoint import find_checkpoint, load_checkpoint
+from jepa.runtime.device import resolve_device
+
+NextState = Literal["given", "add"]
+
+
+class LatentWorldModel(nn.Module):
+    """Frame encoder and action-conditioned dynamics; satisfies `jepa.types.WorldModel`.
+
+    Actions and proprioception are in the units of the environment, as it was trained on them.
+    """
+
+    def __init__(
+        self,
+        frames: FrameEncoder,
+        dynamics: Dynamics,
+        scaling: Scaling,
+        *,
+        resolution: Resolution,
+        next_state: NextState = "given",
+    ) -> None:
+        """Put the parts together; ``next_state`` says what an imagined frame's proprioception is.
+
+        given: what it was. add: each environment step's action is added to it (V-JEPA 2-AC).
+        """
+        super().__init__()
+        self.frames, self.dynamics, self.scaling = frames, dynamics, scaling
+        self.resolution, self.next_state = resolution, next_state
+        self.value: nn.Module | None = None
+        """(z, goal_z), each (..., N, D), -> steps between them, (...); where one was learned."""
+        self.frame_skip, self.history = scaling.frame_skip, dynamics.history
+        self.action_size = self.frame_skip * len(scaling.action_mean)
+        """Numbers of a model step's action, A."""
+        self.proprio_size = len(scaling.proprio_mean)
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> Tensor:
+        """Encode each frame alone: (B, T, H, W, 3) uint8 of any size -> (B, T, N, D).
+
+        Cut and resized as the training data. Raises DataError for frames of another kind.
+        """
+        if frames.dtype != torch.uint8 or frames.ndim != 5 or frames.shape[-1] != 3:
+            raise DataError(f"frames must be uint8 (B, T, H, W, 3), got {frames.dtype} {tuple(frames.shape)}")
+        # On the CPU: resizing bytes is not implemented on GPUs, and training data are resized there too.
+        pixels = centre_pixels(frames.flatten(0, 1).cpu(), self.resolution)  # (B T, 3, H', W')
+        pixels = pixels.reshape(*frames.shape[:2], *pixels.shape[1:])
+        return self.frames(pixels.to(self.scaling.action_mean.device))
+
+    def predict(self, z: Tensor, actions: Tensor, proprio: Tensor | None = None) -> Tensor:
+        """Predict with teacher forcing: (B, T, N, D), (B, T, A), (B, T, P) -> (B, T, N, D).
+
+        Output t is the prediction of frame t + 1. Raises DataError where the sizes do not match.
+        """
+        self._check(z, proprio)
+        if actions.shape != (*z.shape[:2], self.action_size):
+            raise DataError(
+                f"actions must be {(*z.shape[:2], self.action_size)}, one per frame of z, got {tuple(actions.shape)}"
+            )
+        return self.dynamics(z, self.scaling.actions(actions), self.scaling.proprio(proprio))
+
+    def rollout(
+        self,
+        z: Tensor,
+        actions: Tensor,
+        *,
+        past_actions: Tensor | None = None,
+        proprio: Tensor | None = None,
+    ) -> Tensor:
+        """Imagine: (B, T, N, D), (B, H, A) -> (B, H, N, D); (B, S, H, A) -> (B, S, H, N, D).
+
+        ``past_actions``, (B, T - 1, A), lie between the T frames of context, which are computed once for all S
+        candidates; ``proprio`` is (B, T, P). Keys and values are kept over the horizon. Gradients flow to
+        ``actions``. Raises DataError where the sizes do not match.
+        """
+        self._check(z, proprio)
+        self._check_actions(z, actions, past_actions)
+        several = actions if actions.ndim == 4 else actions.unsqueeze(1)  # (B, S, H, A)
+        past = actions.new_zeros(len(z), 0, self.action_size) if past_actions is None else past_actions
+        seen = None if proprio is None else self.scaling.proprio(proprio[:, :-1])
+        memory = self.dynamics.start(z[:, :-1], self.scaling.actions(past), seen)
+        frame = z[:, -1:].expand(-1, several.shape[1], -1, -1)  # (B, S, N, D)
+        state = None if proprio is None else proprio[:, -1:].expand(-1, several.shape[1], -1)  # (B, S, P)
+        scaled = self.scaling.actions(several)
+        imagined = []
+        for step in range(several.shape[2]):
+            frame, memory = self.dynamics.step(frame, scaled[:, :, step], memory, self.scaling.proprio(state))
+            imagined.append(frame)
+            state = None if state is None else self.next_proprio(state, several[:, :, step])
+        z_future = torch.stack(imagined, dim=2)  # (B, S, H, N, D)
+        return z_future if actions.ndim == 4 else z_future.squeeze(1)
+
+    def next_proprio(self, proprio: Tensor, actions: Tensor) -> Tensor:
+        """Return the proprioception after a model step: (..., P), (..., A) in environment units -> (..., P)."""
+        if self.next_state == "given":
+            return proprio
+        return proprio + actions.reshape(*actions.shape[:-1], self.frame_skip, -1).sum(-2)
+
+    def _check(self, z: Tensor, proprio: Tensor | None) -> None:
+        """Refuse frames and proprioception of another size than the model's."""
+        tokens, dim = self.frames.tokens, self.frames.dim
+        if z.ndim != 4 or z.shape[1] < 1 or z.shape[2:] != (tokens, dim):
+            raise DataError(f"z must be (B, T, {tokens}, {dim}) with T of at least 1, got {tuple(z.shape)}")
+        wanted = (*z.shape[:2], self.proprio_size) if self.proprio_size else None
+        if (None if proprio is None else tuple(proprio.shape)) != wanted:
+            found = "none" if proprio is None else str(tuple(proprio.shape))
+            rule = (
+                f"proprio must be {wanted}"
+                if wanted
+                else "this world model was trained without proprioception"
+            )
+            raise DataError(f"{rule}, got {found}")
+
+    def _check_actions(self, z: Tensor, actions: Tensor, past_actions: Tensor | None) -> None:
+        """Refuse actions of another size than the model's, and a horizon of 0."""
+        size = self.action_size
+        if actions.ndim not in (3, 4) or actions.shape[-1] != size or len(actions) != len(z):
+            raise DataError(
+                f"actions must be ({len(z)}, H, {size}) or ({len(z)}, S, H, {size}), got {tuple(actions.shape)}; a "
+                f"model step takes {self.frame_skip} environment steps of {size // self.frame_skip} numbers each"
+            )
+        if 0 in actions.shape:
+            raise DataError(
+                f"actions must have a horizon and candidates of at least 1, got {tuple(actions.shape)}"
+            )
+        wanted = (len(z), z.shape[1] - 1, size)
+        found = (len(z), 0, size) if past_actions is None else tuple(past_actions.shape)
+        if found != wanted:
+            raise DataError(
+                f"past_actions must be {wanted}, between the {z.shape[1]} frames of z, got {found}"
+            )
+
+
+def build_world_model(
+    config: WorldModelConfig,
+    *,
+    action_size: int,
+    proprio_size: int = 0,
+    action_statistics: Statistics | None = None,
+    proprio_statistics: Statistics | None = None,
+) -> LatentWorldModel:
+    """Build the world model that ``config`` describes, with fresh weights from torch's global generator.
+
+    ``action_size`` is that of one environment step. Statistics are (mean, std, low, high) of one environment step
+    over the training episodes; without them nothing is scaled. Raises ConfigError where parts do not fit.
+    """
+    next_state = _next_state(config, action_size, proprio_size)
+    frame_skip = config.data.frame_skip
+    frames = build_frames(config.frames, resolution=config.data.resolution)
+    dynamics = build_dynamics(
+        config.dynamics,
+        dim=frames.dim,
+        grid=frames.grid,
+        action_size=frame_skip * action_size,
+        proprio_size=proprio_size,
+        normalise=frames.normalised,
+    )
+    scaling = Scaling(
+        action_statistics,
+        proprio_statistics,
+        action_size=action_size,
+        proprio_size=proprio_size,
+        frame_skip=frame_skip,
+    )
+    return LatentWorldModel(
+        frames, dynamics, scaling, resolution=config.data.resolution, next_state=next_state
+    )
+
+
+def _next_state(config: WorldModelConfig, action_size: int, proprio_size: int) -> NextState:
+    """Return what becomes of proprioception; raises ConfigError where the action cannot be its change."""
+    if not proprio_size or not isinstance(config.dynamics, TokenDynamics):
+        return "given"
+    if config.dynamics.next_state == "add" and action_size != proprio_size:
+        raise ConfigError(
+            f"dynamics.next_state: add takes the action for the change of proprioception, but an action has "
+            f"{action_size} numbers and proprioception {proprio_size}; set dynamics.next_state: given, "
+            "or data.proprio: false"
+        )
+    return config.dynamics.next_state
+
+
+def trained_config(source: str | Path) -> WorldModelConfig:
+    """Return the configuration that a world model was trained with. Raises CheckpointError as `load_world_model`."""
+    state = load_checkpoint(find_checkpoint(source), program=WorldModelConfig.program)
+    return WorldModelConfig.model_validate(state["config"], strict=False)
+
+
+def load_world_model(source: str | Path, *, device: str = "auto") -> LatentWorldModel:
+    """Load a frozen world model from a run directory of `jepa world-model` (its newest checkpoint) or a checkpoint.
+
+    A frozen frame encoder is loaded from the source that the config names, and must be the one of the training.
+    Raises CheckpointError when ``source`` holds no world model.
+    """
+    path = find_checkpoint(source)
+    state = load_checkpoint(path, program=WorldModelConfig.program)
+    config = WorldModelConfig.model_validate(state["config"], strict=False)
+    prefix = "world_model."
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in state["objective"].items()
+        if name.startswith(prefix)
+    }
+    sizes = {name: len(weights.get(f"scaling.{name}_mean", ())) for name in ("action", "proprio")}
+    model = build_world_model(config, action_size=sizes["action"], proprio_size=sizes["proprio"])
+    if "value" in state and config.value is not None:
+        model.value = TemporalDistance(model.frames.dim, width=config.value.width, dim=config.value.dim)
+        weights |= {f"value.{name}": value for name, value in state["value"].items()}
+    try:
+        model.load_state_dict(weights)
+    except CheckpointError:  # another frozen encoder, which has its own message
+        raise
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path} does not hold the world model that its config describes: {error}"
+        ) from error
+    return model.requires_grad_(False).eval().to(resolve_device(device))
