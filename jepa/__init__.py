@@ -9,7 +9,10 @@ _LAZY = {
     "Encoder": "jepa.models.encoder",
     "load_encoder": "jepa.models.zoo",
     "load_config": "jepa.config.load",
+    "load_world_model": "jepa.models.world_model",
     "pretrain": "jepa.programs.pretrain",
+    "train_world_model": "jepa.programs.world_model",
+    "plan": "jepa.programs.plan",
     "probe": "jepa.programs.probe",
     "embed": "jepa.programs.embed",
     "search": "jepa.programs.search",
@@ -22,6 +25,9 @@ _LAZY = {
     "KnnProbe": "jepa.probes.knn",
 }
 
+# Rooms that are used by their own names: `jepa.planning.CEM(...)`.
+_ROOMS = ("envs", "planning")
+
 __all__ = [
     "AttentiveProbe",
     "Encoder",
@@ -32,17 +38,24 @@ __all__ = [
     "benchmark",
     "compare",
     "embed",
+    "envs",
     "health",
     "load_config",
     "load_encoder",
+    "load_world_model",
+    "plan",
+    "planning",
     "pretrain",
     "probe",
     "search",
+    "train_world_model",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for."""
+    if name in _ROOMS:
+        return importlib.import_module(f"jepa.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'jepa' has no attribute {name!r}; public names: {', '.join(__all__)}")
     return getattr(importlib.import_module(_LAZY[name]), name)

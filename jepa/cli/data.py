@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jepa.cli.app import Json, answer, app
+from jepa.cli.app import Json, Overrides, answer, app, quoted
 
 data_app = typer.Typer(help="Make and look at data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
@@ -45,3 +45,38 @@ def inspect(
 
     summary = run(source, sheet)
     answer(as_json, summary, render(summary))
+
+
+@data_app.command()
+def collect(
+    env: Annotated[
+        str, typer.Argument(metavar="ENV", help="Kind of environment, such as two-room, or a YAML file.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the episodes.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="How many; those that are there already stay.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Who acts: random or expert.")] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Record episodes of an environment; the same command goes on with an unfinished folder."""
+    from jepa.config.envs import CollectConfig
+    from jepa.config.load import assemble, read_tree
+
+    values = read_tree(env) if env.endswith((".yaml", ".yml")) else {"env": {"kind": env}}
+    flags = {"path": out, "episodes": episodes, "policy": policy}
+    given = [
+        f"{key}={value}" if key == "episodes" else quoted(key, value)
+        for key, value in flags.items()
+        if value is not None
+    ]
+    # A wrong config is answered before torch is imported.
+    config = assemble(values, [*given, *(overrides or [])], CollectConfig)
+    from jepa.programs.collect import collect as run
+
+    result = run(config)
+    answer(
+        as_json,
+        result.to_dict(),
+        f"{result.status}: {result.episodes} of {config.episodes} episodes in {result.path}, "
+        f"{result.recorded} of them recorded now",
+    )

@@ -135,8 +135,8 @@ class StateConstraint(Cost):
 class LearnedValue(Cost):
     """A module's reading of how far imagined frames are from the goal, such as the learned number of steps.
 
-    ``module`` maps frames (B, S, H, N, D) and goals (B, 1, 1, N, D) to (B, S, H). Raises DataError for a goal of another
-    size than the imagined frames, ConfigError where the module returns another shape.
+    ``module`` maps frames (B, S, H, N, D) and goals (B, 1, 1, N, D) to (B, S, H). Raises DataError for a goal of
+    another size than the imagined frames, ConfigError where the module returns another shape.
     """
 
     module: Callable[[Tensor, Tensor], Tensor]

@@ -81,7 +81,7 @@ def test_a_constraint_costs_only_what_is_above_the_limit(imagined):
 @pytest.mark.parametrize("steps", ["last", "all"])
 def test_a_learned_value_reads_frame_and_goal(imagined, steps):
     def module(z, goal):
-        assert z.shape == goal.shape
+        assert goal.shape == (z.shape[0], 1, 1, *z.shape[3:])  # embedded once, not per candidate
         return (z * goal).sum(dim=(-2, -1))
 
     every = torch.einsum("bshnd,bnd->bsh", imagined.z, imagined.goal)

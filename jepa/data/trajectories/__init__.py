@@ -1,0 +1,1 @@
+"""Episodes of frames and actions in, windows of them out."""
