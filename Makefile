@@ -1,4 +1,4 @@
-# `make demo` and `make test` need only Python 3.11+ and make. They work from any earlier state of .venv.
+# `make demo`, `make demo-plan` and `make test` need only Python 3.11+ and make. They work from any earlier state of .venv.
 #
 # PYTHON names the interpreter that .venv is made from: make demo PYTHON=python3.12
 
@@ -20,17 +20,21 @@ ifneq ($(SOUND),yes)
 $(shell rm -f $(VENV)/.installed*)
 endif
 
-.PHONY: help demo test check format clean
+.PHONY: help demo demo-plan test check format clean
 
 help:
-	@echo "make demo    install into .venv, then run jepa demo"
-	@echo "make test    install into .venv with the test extra, then run the tests"
-	@echo "make check   format, lint, types and fast tests (as a developer, before a commit)"
-	@echo "make format  rewrite the files as 'make check' wants them"
-	@echo "make clean   remove .venv, builds and caches"
+	@echo "make demo       install into .venv, then run jepa demo"
+	@echo "make demo-plan  install into .venv, then run jepa demo --plan"
+	@echo "make test       install into .venv with the test extra, then run the tests"
+	@echo "make check      format, lint, types and fast tests (as a developer, before a commit)"
+	@echo "make format     rewrite the files as 'make check' wants them"
+	@echo "make clean      remove .venv, builds and caches"
 
 demo: $(VENV)/.installed
 	$(BIN)/jepa demo
+
+demo-plan: $(VENV)/.installed
+	$(BIN)/jepa demo --plan
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest

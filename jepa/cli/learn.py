@@ -38,10 +38,21 @@ def demo(
     seed: Annotated[
         int, typer.Option(help="Seed of weights, data order and masks; the videos stay the same.")
     ] = 0,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Collect episodes, train a world model, and plan with it instead.")
+    ] = False,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Watch a JEPA learn from generated mp4 files on the CPU, and see what it learned (minutes)."""
+    if plan:
+        from jepa.programs.demo_plan import demo_plan
+
+        found = demo_plan(directory, seed=seed, overrides=overrides or [])
+        answer(
+            as_json, {"status": found.status, "run_dir": str(found.plan), "summary": found.summary}, None
+        )
+        return
     from jepa.programs.demo import demo as run
 
     result = run(directory, seed=seed, overrides=overrides or [])

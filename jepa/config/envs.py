@@ -51,7 +51,7 @@ class MetaWorldEnv(ImageEnv):
     task: str = "reach-v3"
     """Name of the task."""
     camera: str = "corner2"
-    """Which camera."""
+    """Which camera: one of the package, or corner2-close, which shows the table larger."""
 
 
 class GymEnv(ImageEnv):

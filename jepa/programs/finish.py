@@ -45,8 +45,7 @@ def finish(
         run,
         summary,
         tables,
-        contact_sheet=sheet,
-        feature_maps=maps,
+        pictures={"contact_sheet": sheet, "feature_maps": maps},
         notes=[warning] if warning else [],
     )
     for table in tables:

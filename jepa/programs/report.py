@@ -7,8 +7,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from jepa.probes.table import PRETRAINED, ProbeTable
 from jepa.probes.verdict import verdicts
+from jepa.programs.measure_report import plain
 from jepa.programs.page import Picture, facts_of, is_number, keep_charts, keep_picture, render, words
 from jepa.programs.probe_tables import confusion_context, table_context
 from jepa.runtime.charts import Series, line_chart
@@ -56,19 +59,21 @@ def write_report(
     summary: Mapping[str, Any],
     tables: Sequence[ProbeTable] = (),
     *,
-    contact_sheet: Picture | None = None,
-    feature_maps: Picture | None = None,
+    pictures: Mapping[str, Picture | None] | None = None,
+    measures: Sequence[Table] = (),
+    drawn: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> Path:
     """Write report.html and the charts and pictures under plots/; return the report's path.
 
     ``summary`` shows its plain values as facts at the top. Configuration, metrics and bad files are read from the
-    run directory. ``notes`` are sentences a reader must not miss, such as a collapse warning.
+    run directory. ``pictures`` are among contact_sheet, feature_maps and imagined. ``measures`` are tables as they
+    stand on the terminal, ``drawn`` their charts. ``notes`` are sentences a reader must not miss, such as a collapse
+    warning.
     """
     run.create()
     metrics = read_metrics(run.metrics)
     charts = {section: dict(_charts(panels, metrics)) for section, panels in _sections(metrics).items()}
-    pictures = {"contact_sheet": contact_sheet, "feature_maps": feature_maps}
     bad_files = read_metrics(run.root / "bad_files.jsonl")
     context = {
         "title": run.root.resolve().name,
@@ -76,10 +81,12 @@ def write_report(
         "facts": facts_of(summary),
         "verdicts": [verdict for table in tables for verdict in verdicts(table)],
         "tables": [_table(table) for table in tables],
+        "measures": [plain(table) for table in measures],
+        "drawn": keep_charts(run.plots, drawn or {}),
         "sections": [(name, keep_charts(run.plots, drawn)) for name, drawn in charts.items() if drawn],
         "images": {
             name: keep_picture(run.plots / f"{name}.png", image)
-            for name, image in pictures.items()
+            for name, image in (pictures or {}).items()
             if image is not None
         },
         "bad_files": bad_files[:MOST_BAD_FILES],

@@ -9,21 +9,35 @@ import pytest
 import torch
 import yaml
 
+from jepa.config.envs import CollectConfig
 from jepa.config.load import dump, load_config, parse
+from jepa.config.plan import PlanConfig
 from jepa.config.schema import PretrainConfig
+from jepa.config.section import Section
+from jepa.config.world_model import WorldModelConfig
 from jepa.errors import ConfigError
 from jepa.objectives import build
 from tests.policy.source import ROOT
 
-SCHEMAS = {"pretrain": PretrainConfig}
+SCHEMAS: dict[str, type[Section]] = {
+    "pretrain": PretrainConfig,
+    "collect": CollectConfig,
+    "world-model": WorldModelConfig,
+    "plan": PlanConfig,
+    # What the verbs carry inside the package.
+    "demo": PretrainConfig,
+    "demo_collect": CollectConfig,
+    "demo_world_model": WorldModelConfig,
+    "demo_plan": PlanConfig,
+}
 SHIPPED = sorted((ROOT / "configs").rglob("*.yaml"))
 CONFIGS = [*SHIPPED, *sorted((ROOT / "jepa").rglob("*.yaml"))]  # and what the verbs carry inside the package
 
 over_configs = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
 
-def schema_of(path: Path) -> type[PretrainConfig]:
-    return SCHEMAS[path.parent.name if path.is_relative_to(ROOT / "configs") else "pretrain"]
+def schema_of(path: Path) -> type[Section]:
+    return SCHEMAS[path.parent.name if path.is_relative_to(ROOT / "configs") else path.stem]
 
 
 def mappings(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

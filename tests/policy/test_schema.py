@@ -6,10 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from jepa.config.benchmark import Benchmark
+from jepa.config.envs import CollectConfig
 from jepa.config.explain import sections_of
+from jepa.config.plan import PlanConfig
 from jepa.config.probe import ProbeConfig
 from jepa.config.schema import PretrainConfig
 from jepa.config.section import Section
+from jepa.config.world_model import WorldModelConfig
 from tests.policy.source import SOURCES, tree_of
 
 
@@ -24,7 +27,7 @@ def sections(schema: type[Section]) -> Iterator[type[Section]]:
 KEYS = sorted(
     {
         (section, key)
-        for schema in (PretrainConfig, ProbeConfig, Benchmark)
+        for schema in (PretrainConfig, ProbeConfig, Benchmark, CollectConfig, WorldModelConfig, PlanConfig)
         for section in sections(schema)
         for key in section.model_fields
     },

@@ -1,12 +1,14 @@
-"""A small set of real mp4 files, written once, and runs on it."""
+"""A small set of real mp4 files and a few episodes, written once, and runs on them."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from jepa.config.envs import CollectConfig
 from jepa.config.load import parse
 from jepa.config.schema import PretrainConfig
+from jepa.config.world_model import WorldModelConfig
 from jepa.data.synthetic import write_videos
 
 VIDEOS = 24
@@ -79,3 +81,60 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_videos(folder, count=16, seed=1, frames=16, size=32, fps=8)
     write_kinds(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 12 episodes of 30 steps in Two-Room, 16 pixels."""
+    from jepa.programs.collect import collect
+
+    folder = tmp_path_factory.mktemp("rooms") / "episodes"
+    env = {"kind": "two-room", "size": 16}
+    collect(CollectConfig(env=env, path=str(folder), episodes=12, steps=30, workers=0))
+    return folder
+
+
+def world_values(rooms: Path, run_dir: Path) -> dict:
+    """Return the configuration of a world model of seconds, as YAML would hold it."""
+    return {
+        "run_dir": str(run_dir),
+        "data": {
+            "sources": [{"kind": "store", "path": str(rooms)}],
+            "resolution": 16,
+            "window": 4,
+            "batch_size": 8,
+            "test_fraction": 0.3,
+            "workers": 0,
+        },
+        "frames": {"kind": "conv", "width": 8, "dim": 8},
+        "dynamics": {"kind": "mlp", "width": 16, "depth": 1},
+        "objective": {"kind": "lewm", "projections": 8, "inverse_weight": 1.0, "rollout_steps": 2},
+        "value": {"steps": 4, "batch_size": 16, "width": 8, "dim": 4},
+        "horizon": 4,
+        "optim": {"steps": 6, "learning_rate": 1e-3},
+        "log": {"every_steps": 1, "tensorboard": False},
+    }
+
+
+@pytest.fixture
+def world_config(rooms: Path, tmp_path: Path) -> Callable[..., WorldModelConfig]:
+    """Build the configuration of a world model of seconds; sections given as dicts are merged into it."""
+
+    def build(**changes: object) -> WorldModelConfig:
+        values = world_values(rooms, tmp_path / "world")
+        for key, change in changes.items():
+            merge = isinstance(change, dict) and key in ("data", "optim", "log")
+            values[key] = {**values[key], **change} if merge else change
+        return parse(values, WorldModelConfig)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def world(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory of a world model that has learned nothing, but is one."""
+    from jepa.programs.world_model import train_world_model
+
+    run = tmp_path_factory.mktemp("world") / "run"
+    train_world_model(parse(world_values(rooms, run), WorldModelConfig))
+    return run

@@ -53,7 +53,9 @@ def table(tmp_path_factory):
 
 def test_loads_nothing_and_runs_nothing(tmp_path, table):
     picture = np.zeros((8, 8, 3), np.uint8)
-    page = Page(report(tmp_path, tables=(table,), contact_sheet=picture, feature_maps=picture))
+    page = Page(
+        report(tmp_path, tables=(table,), pictures={"contact_sheet": picture, "feature_maps": picture})
+    )
     page.assert_closed_in_itself()
     assert len(page.links) == 2
 
@@ -135,7 +137,7 @@ def test_config_is_there_but_folded(tmp_path):
 
 def test_pictures_are_embedded_and_written(tmp_path):
     wide = Image.new("RGB", (4000, 100), "red")
-    html = report(tmp_path, contact_sheet=wide, feature_maps=np.zeros((8, 8, 3), np.uint8))
+    html = report(tmp_path, pictures={"contact_sheet": wide, "feature_maps": np.zeros((8, 8, 3), np.uint8)})
     assert html.count("data:image/png;base64,") == 2
     with Image.open(tmp_path / "plots" / "contact_sheet.png") as saved:
         assert saved.size == (1920, 48)
