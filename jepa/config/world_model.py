@@ -176,6 +176,8 @@ class ValueConfig(Section):
     """Hidden width."""
     dim: Annotated[int, Field(ge=2)] = 64
     """Width of the space in which distance is measured."""
+    pool: bool = True
+    """Measure between means over tokens; false takes all tokens side by side, which tells where things are."""
     reach: Annotated[float, Field(gt=0)] = 50.0
     """Model steps, more than between most frames; farther ones are pushed apart no more (QRL: 15 or 500)."""
     slack: Annotated[float, Field(gt=0)] = 0.1

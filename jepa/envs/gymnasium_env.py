@@ -95,11 +95,12 @@ class RegisteredEnv(GoalEnv):
         if other is None:
             self._scratch.reset(seed=int(generator.integers(2**31)))
             return read_state(self._scratch)
-        self.action_space.seed(int(generator.integers(2**31)))
+        actions = self._scratch.action_space  # the caller's own draws go on undisturbed
+        actions.seed(int(generator.integers(2**31)))
         state = other
         for _ in range(GOAL_STEPS):
             write_state(self._scratch, state)
-            self._scratch.step(self.action_space.sample())
+            self._scratch.step(actions.sample())
             state = read_state(self._scratch)
         return state
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import weakref
 from types import ModuleType
 from typing import Any
 
@@ -40,7 +41,10 @@ def draw_plainly(model: Any) -> None:
 
 
 class Camera:
-    """One view of a MuJoCo model, as square images, drawn plainly. The first picture makes the graphics context."""
+    """One view of a MuJoCo model, as square images, drawn plainly and without reflections.
+
+    The first picture makes the graphics context.
+    """
 
     def __init__(self, mujoco: ModuleType, model: Any, size: int) -> None:
         self.size = size
@@ -81,6 +85,8 @@ class Camera:
         self._mujoco.mj_camlight(self._model, data)
         if self._renderer is None:
             self._renderer = self._start()
+            # Also when Python ends: later, the graphics library is gone, and freeing fails with a long complaint.
+            self._free = weakref.finalize(self, self._renderer.close)
         self._renderer.update_scene(data, self.view, self.look)
         image: Image = self._renderer.render()
         if self.is_upside_down:
@@ -94,14 +100,14 @@ class Camera:
     def close(self) -> None:
         """Free the graphics context; it may be called twice."""
         if self._renderer is not None:
-            self._renderer.close()
+            self._free()
             self._renderer = None
 
     def _start(self) -> Any:
         """Make the graphics context. Raises RunError where there is no graphics library for it."""
         edge = self.size * self._samples
         try:
-            return self._mujoco.Renderer(self._model, edge, edge)
+            renderer = self._mujoco.Renderer(self._model, edge, edge)
         # What the back ends raise where a library or a device is missing.
         except (AttributeError, ImportError, RuntimeError, self._mujoco.FatalError) as error:
             chosen = os.environ.get("MUJOCO_GL")
@@ -109,3 +115,5 @@ class Camera:
                 f"MuJoCo cannot draw with MUJOCO_GL={chosen} ({error}); set MUJOCO_GL to egl, osmesa or glfw, "
                 f"whichever this machine has, before mujoco is imported"
             ) from error
+        renderer.scene.flags[self._mujoco.mjtRndFlag.mjRND_REFLECTION] = 0  # draws everything twice
+        return renderer

@@ -47,7 +47,7 @@ class Scaling(nn.Module):
 
     def actions(self, actions: Tensor) -> Tensor:
         """Normalise actions of model steps: (..., A) in the units of the environment -> (..., A)."""
-        steps = actions.reshape(*actions.shape[:-1], self.frame_skip, len(self.action_mean))  # (..., frame_skip, a)
+        steps = actions.reshape(*actions.shape[:-1], self.frame_skip, len(self.action_mean))
         return ((steps - self.action_mean) / self.action_std).flatten(-2)
 
     def restore(self, actions: Tensor) -> Tensor:

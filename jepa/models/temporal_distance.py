@@ -9,17 +9,21 @@ from jepa.models.blocks import NORM_EPS
 class TemporalDistance(nn.Module):
     """A quasimetric on encoded frames: never negative, 0 from a frame to itself, and no detour is shorter.
 
-    It need not be symmetric, since a way back may be longer. An MLP embeds frames, tokens averaged, and
-    `quasimetric` compares embeddings: a goal-reaching value function of deterministic dynamics has just this
+    It need not be symmetric, since a way back may be longer. An MLP embeds frames, and `quasimetric` compares
+    embeddings: a goal-reaching value function of deterministic dynamics has just this
     structure (QRL, arXiv:2304.01203, section 3).
     """
 
-    mean: Tensor  # (D,), as std: of the latents it was learned on
+    mean: Tensor  # (size,), as std: of the latents it was learned on
     std: Tensor
 
-    def __init__(self, size: int, *, width: int, dim: int) -> None:
-        """Build for tokens of ``size`` numbers; ``width`` is the hidden layers', ``dim`` the embedding's."""
+    def __init__(self, size: int, *, width: int, dim: int, pool: bool = True) -> None:
+        """Build for frames of ``size`` numbers: a token's with ``pool``, else those of all N tokens, N * D.
+
+        ``width`` is the hidden layers', ``dim`` the embedding's.
+        """
         super().__init__()
+        self.pool = pool
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
         self.layers = nn.Sequential(
@@ -34,8 +38,13 @@ class TemporalDistance(nn.Module):
 
     def embed(self, z: Tensor) -> Tensor:
         """Return the points that are compared, (..., N, D) -> (..., dim)."""
-        embedding: Tensor = self.layers((z.mean(-2) - self.mean) / self.std)
+        embedding: Tensor = self.layers((pooled(z, pool=self.pool) - self.mean) / self.std)
         return embedding
+
+
+def pooled(z: Tensor, *, pool: bool) -> Tensor:
+    """Return the mean over tokens, (..., N, D) -> (..., D), or all of them side by side, (..., N * D)."""
+    return z.mean(-2) if pool else z.flatten(-2)
 
 
 def quasimetric(start: Tensor, goal: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from jepa.config.world_model import TokenDynamics, WorldModelConfig
+from jepa.config.world_model import TokenDynamics, ValueConfig, WorldModelConfig
 from jepa.errors import CheckpointError, ConfigError, DataError
 from jepa.models.dynamics import Dynamics, build_dynamics
 from jepa.models.frames import FrameEncoder, build_frames
@@ -194,6 +194,13 @@ def _next_state(config: WorldModelConfig, action_size: int, proprio_size: int) -
     return config.dynamics.next_state
 
 
+def build_value(config: ValueConfig, world_model: LatentWorldModel) -> TemporalDistance:
+    """Build the distance in time between the frames of ``world_model``, with fresh weights."""
+    frames = world_model.frames
+    size = frames.dim if config.pool else frames.tokens * frames.dim
+    return TemporalDistance(size, width=config.width, dim=config.dim, pool=config.pool)
+
+
 def trained_config(source: str | Path) -> WorldModelConfig:
     """Return the configuration that a world model was trained with. Raises CheckpointError as `load_world_model`."""
     state = load_checkpoint(find_checkpoint(source), program=WorldModelConfig.program)
@@ -218,7 +225,7 @@ def load_world_model(source: str | Path, *, device: str = "auto") -> LatentWorld
     sizes = {name: len(weights.get(f"scaling.{name}_mean", ())) for name in ("action", "proprio")}
     model = build_world_model(config, action_size=sizes["action"], proprio_size=sizes["proprio"])
     if "value" in state and config.value is not None:
-        model.value = TemporalDistance(model.frames.dim, width=config.value.width, dim=config.value.dim)
+        model.value = build_value(config.value, model)
         weights |= {f"value.{name}": value for name, value in state["value"].items()}
     try:
         model.load_state_dict(weights)

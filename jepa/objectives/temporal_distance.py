@@ -8,7 +8,7 @@ from torch import Tensor
 
 from jepa.config.world_model import ValueConfig
 from jepa.errors import DataError, NonFiniteError
-from jepa.models.temporal_distance import TemporalDistance, quasimetric
+from jepa.models.temporal_distance import TemporalDistance, pooled, quasimetric
 from jepa.runtime.schedules import cosine
 from jepa.runtime.seeding import generator, seed_everything
 
@@ -70,8 +70,8 @@ def fit_temporal_distance(
     no gradient. Raises DataError where no episode has two frames or a latent is not finite, NonFiniteError where a
     loss is not.
     """
-    frames, before = _joined(latents)
-    frames = frames.to(device)  # (M, N, D)
+    frames, before = _joined(latents, pool=config.pool)
+    frames = frames.to(device)  # (M, 1, size)
     distance = _fresh(frames, config, seed).to(device)
     loss = QuasimetricLoss(reach=config.reach, slack=config.slack).to(device)
     optimizer = torch.optim.Adam(distance.parameters(), lr=config.learning_rate)
@@ -96,15 +96,15 @@ def fit_temporal_distance(
     return distance.eval().requires_grad_(False)
 
 
-def _joined(latents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return all frames end to end, tokens averaged, (M, 1, D), and where a step begins, (n,) long."""
+def _joined(latents: Sequence[Tensor], *, pool: bool) -> tuple[Tensor, Tensor]:
+    """Return all frames end to end, as one token each, (M, 1, size), and where a step begins, (n,) long."""
     lengths = torch.tensor([len(episode) for episode in latents])
     if not len(latents) or int(lengths.max()) < 2:
         raise DataError(
             f"{len(latents)} episodes, none with two frames -- a distance in time is learned from steps -- "
             "give longer episodes"
         )
-    frames = torch.cat([episode.float().mean(-2, keepdim=True) for episode in latents])
+    frames = torch.cat([pooled(episode.float(), pool=pool).unsqueeze(-2) for episode in latents])
     if not bool(frames.isfinite().all()):
         raise DataError(
             f"{int((~frames.isfinite()).sum())} numbers of the encoded frames are not finite -- "
@@ -119,7 +119,7 @@ def _fresh(frames: Tensor, config: ValueConfig, seed: int) -> TemporalDistance:
     """Return an untrained distance that knows the scale of the frames; the global generators stay as they are."""
     with torch.random.fork_rng():
         seed_everything(seed, "temporal distance", "weights")
-        distance = TemporalDistance(frames.shape[-1], width=config.width, dim=config.dim)
+        distance = TemporalDistance(frames.shape[-1], width=config.width, dim=config.dim, pool=config.pool)
     std, mean = torch.std_mean(frames, dim=(0, 1))
     distance.mean.copy_(mean)
     distance.std.copy_(std.clamp(min=1e-6))  # a channel that never changes stays 0

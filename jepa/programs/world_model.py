@@ -131,7 +131,7 @@ def learn_value(state: WorldModelState, episodes: Episodes, run: RunDir, progres
         return
     progress.note(f"learning the distance in time, {config.value.steps} steps")
     began, skip = time.monotonic(), config.data.frame_skip
-    latents = encode_episodes(world_model.eval(), episodes.train, pool=True)
+    latents = encode_episodes(world_model.eval(), episodes.train, pool=config.value.pool)
     # Model steps from each of the first environment steps on: every frame is in one of them.
     paced = [z[phase::skip] for z in latents for phase in range(min(skip, len(z)))]
     value = fit_temporal_distance(paced, config.value, seed=config.seed, device=state.device)

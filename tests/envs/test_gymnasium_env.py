@@ -16,10 +16,10 @@ class Slide(gymnasium.Env):
     """A dot on a line, which a package-free test can own: its state is where it is and how fast it goes."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
-    action_space = spaces.Discrete(3, start=-1)
     observation_space = spaces.Box(-np.inf, np.inf, (2,))
 
     def __init__(self, render_mode=None):
+        self.action_space = spaces.Discrete(3, start=-1)
         self.steps_beyond_terminated = None
 
     def reset(self, *, seed=None, options=None):
@@ -61,7 +61,8 @@ class Undrawn(Slide):
 class Spoken(Slide):
     """The same with actions that no planner can search."""
 
-    action_space = spaces.Text(5)
+    def __init__(self, render_mode=None):
+        self.action_space = spaces.Text(5)
 
 
 @pytest.fixture(autouse=True)
@@ -154,17 +155,28 @@ def test_pictures_are_squeezed_to_a_square(env):
     assert make(size=20).render().shape == (20, 20, 3)
 
 
-def test_goals_are_a_number_of_random_actions_away(env):
+def test_goals_are_a_number_of_random_actions_away(env, monkeypatch):
+    played = []
+    step = env._scratch.step
+    monkeypatch.setattr(env._scratch, "step", lambda action: (played.append(action), step(action)))
     generator = np.random.default_rng(0)
     start = env.sample_state(generator)
     goals = np.array([env.sample_state(generator, start) for _ in range(30)])
+    assert len(played) == 30 * GOAL_STEPS and set(played) == {-1, 0, 1}
     assert len(np.unique(goals[:, 0])) == 30
-    # Even pushed always one way, the dot is no further than this.
     state = start.copy()
-    for _ in range(GOAL_STEPS):
-        state[1] = 0.9 * state[1] + 0.05
+    for action in played[:GOAL_STEPS]:
+        state[1] = 0.9 * state[1] + 0.05 * action
         state[0] += state[1]
-    assert goals[:, 0].max() <= state[0]
+    np.testing.assert_allclose(goals[0], state)
+
+
+def test_drawing_a_goal_leaves_the_callers_draws_alone(env):
+    env.action_space.seed(0)
+    alone = [env.action_space.sample() for _ in range(20)]
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    assert [env.action_space.sample() for _ in range(20)] == alone
 
 
 def test_distance_and_success_are_of_the_state(env):

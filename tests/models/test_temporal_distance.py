@@ -57,3 +57,12 @@ def test_the_scale_of_the_latents_is_undone(distance: TemporalDistance) -> None:
     distance.mean.fill_(30.0)
     distance.std.fill_(0.01)
     torch.testing.assert_close(distance(30 + 0.01 * z, 30 + 0.01 * goal), before, rtol=1e-3, atol=1e-3)
+
+
+def test_without_pooling_it_tells_where_something_is() -> None:
+    """Two frames with the same tokens in other places: the mean cannot tell them apart."""
+    torch.manual_seed(0)
+    z = torch.randn(1, 3, 6)
+    moved = z.roll(1, dims=1)
+    assert float(TemporalDistance(6, width=16, dim=8)(z, moved)) == pytest.approx(0, abs=1e-5)
+    assert float(TemporalDistance(18, width=16, dim=8, pool=False)(z, moved)) > 0.01

@@ -149,7 +149,8 @@ def test_it_is_a_function_of_episodes_and_seed_and_leaves_the_global_generator()
     assert all(
         torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
     )
-    assert not torch.equal(one.layers[0].weight, other.layers[0].weight)
+    apart = one.layers[0].weight - other.layers[0].weight
+    assert apart.abs().max() > 0.1  # more than 3 steps could do: other weights at the start
     assert not one.training and not any(p.requires_grad for p in one.parameters())
 
 

@@ -164,11 +164,13 @@ def test_a_frozen_encoder_gets_dynamics(world_config, trained, dynamics):
         dynamics=dynamics,
         objective={"kind": "ac", "rollout_steps": 2},
         data={"proprio": True},
+        value={"steps": 2, "batch_size": 16, "width": 8, "dim": 4, "pool": False},
         optim={"steps": 2},
     )
     assert train_world_model(config).status == "done"
     model = load_world_model(config.run_dir, device="cpu")
     assert model.proprio_size == 2 and model.frames.tokens == 4
+    assert model.value.mean.shape == (4 * model.frames.dim,)
     assert not any(
         name.startswith("world_model.frames.encoder") for name in stored(Path(config.run_dir))["objective"]
     )
