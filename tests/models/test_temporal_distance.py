@@ -64,5 +64,5 @@ def test_without_pooling_it_tells_where_something_is() -> None:
     torch.manual_seed(0)
     z = torch.randn(1, 3, 6)
     moved = z.roll(1, dims=1)
-    assert float(TemporalDistance(6, width=16, dim=8)(z, moved)) == pytest.approx(0, abs=1e-5)
-    assert float(TemporalDistance(18, width=16, dim=8, pool=False)(z, moved)) > 0.01
+    assert TemporalDistance(6, width=16, dim=8)(z, moved).item() == pytest.approx(0, abs=1e-5)
+    assert TemporalDistance(18, width=16, dim=8, pool=False)(z, moved).item() > 0.01
