@@ -16,8 +16,10 @@ import yaml
 import jepa
 from jepa.cli import app
 from jepa.config.load import load_config
+from jepa.config.plan import PlanConfig
 from jepa.config.probe import ProbeConfig
 from jepa.config.schema import PretrainConfig
+from jepa.config.world_model import WorldModelConfig
 from jepa.errors import ConfigError
 from tests.policy.source import ROOT
 
@@ -70,7 +72,7 @@ def test_paths_and_commands_are_found():
 def test_every_command_exists(command):
     program, *words = shlex.split(command)
     if program == "make":
-        targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert words[0] in targets
         return
     verb, rest = verb_of(words)
@@ -100,7 +102,9 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("body", blocks("yaml"), ids=lambda body: body.split()[1])
 def test_every_yaml_block_loads(body, folder):
-    schema = ProbeConfig if "heads" in yaml.safe_load(body) else PretrainConfig
+    telling = {"heads": ProbeConfig, "dynamics": WorldModelConfig, "planners": PlanConfig}
+    keys = yaml.safe_load(body)
+    schema = next((schema for key, schema in telling.items() if key in keys), PretrainConfig)
     assert load_config(folder / body.split()[1], schema=schema)
 
 
