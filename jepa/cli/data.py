@@ -58,7 +58,11 @@ def collect(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Record episodes of an environment; the same command goes on with an unfinished folder."""
+    """Record episodes of an environment; the same command goes on with an unfinished folder.
+
+    Any environment of gymnasium that shows images: collect gymnasium --set env.name=FrozenLake-v1 --out DIR
+    --episodes 5. One that another package registers is named with its module: env.name=ale_py:ALE/Pong-v5.
+    """
     from jepa.config.envs import CollectConfig
     from jepa.config.load import assemble, read_tree
 

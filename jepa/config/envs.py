@@ -55,11 +55,14 @@ class MetaWorldEnv(ImageEnv):
 
 
 class GymEnv(ImageEnv):
-    """Any environment that is registered with gymnasium; its `render()` gives the images."""
+    """Any environment that is registered with gymnasium; its `render()` gives the images, or its observation.
+
+    One whose state cannot be set can be recorded, but has no goals to plan for.
+    """
 
     kind: Literal["gymnasium"]
     name: str
-    """Its id, such as Pendulum-v1."""
+    """Its id, such as Pendulum-v1; after the module that registers it, if not gymnasium: ale_py:ALE/Pong-v5."""
 
 
 EnvConfig = Annotated[

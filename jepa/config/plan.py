@@ -23,7 +23,7 @@ class DatasetGoals(Section):
 
     kind: Literal["dataset"]
     source: TrajectorySource
-    """Episodes with simulator states that the world model was not trained on."""
+    """Episodes with simulator states; those that the world model was trained on are left out."""
     ahead: Positive = 25
     """Environment steps between start and goal."""
     steps: Positive = 50
@@ -31,7 +31,11 @@ class DatasetGoals(Section):
 
 
 class RecordedGoals(Section):
-    """No environment: are the actions found that a recording took from a frame to a later one?"""
+    """No environment: are the actions found that a recording took from a frame to a later one?
+
+    Asked of the world model's own test episodes, ``episodes`` pairs in all, drawn from the first of ``seeds``. The
+    rows beside the planners are a random action and the mean one; settings of environments have no effect.
+    """
 
     kind: Literal["recorded"]
     ahead: Positive = 1
@@ -40,6 +44,8 @@ class RecordedGoals(Section):
 
 Goals = Annotated[DrawnGoals | DatasetGoals | RecordedGoals, Field(discriminator="kind")]
 Baseline = Literal["random", "behaviour cloning", "simulator"]
+RECORDED_BASELINES = ("random action", "mean action")
+"""The rows beside the planners where goals are recorded ones."""
 
 
 class PlanConfig(Section):
@@ -55,7 +61,7 @@ class PlanConfig(Section):
     planners: Annotated[tuple[PlannerConfig, ...], Field(min_length=1)]
     """Who plans with the world model; a row each."""
     simulator: SearchConfig | None = None
-    """How the true simulator plans, by its own distance to the goal; by default as the first planner."""
+    """How the true simulator plans, in environment steps; by default as the first planner, over the same time."""
     baselines: tuple[Baseline, ...] = ("random", "behaviour cloning", "simulator")
     """Rows beside the planners. behaviour cloning: goal-conditioned, on the world model's own training episodes."""
     cloning_steps: Positive = 5000
@@ -65,7 +71,7 @@ class PlanConfig(Section):
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     """Each seed draws other starts, goals and candidates."""
     parallel: Positive = 50
-    """Episodes that are planned at once."""
+    """Episodes that are planned at once; of pairs of recorded frames at most 16 are."""
     videos: Annotated[int, Field(ge=0)] = 6
     """Episodes per planner that are kept as videos."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -75,7 +81,8 @@ class PlanConfig(Section):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [*(planner.name for planner in self.planners), *self.baselines]
+        others = RECORDED_BASELINES if isinstance(self.goals, RecordedGoals) else self.baselines
+        names = [*(planner.name for planner in self.planners), *others]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two rows are called {twice[0]!r}; give planners names of their own")
         return self

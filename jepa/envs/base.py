@@ -20,7 +20,38 @@ Expert = Callable[[Observation, Info], NDArray[Any]]
 OPTIONS = ("state", "goal_state")
 
 
-class GoalEnv(gymnasium.Env[Observation, NDArray[Any]], ABC):
+class PixelEnv(gymnasium.Env[Observation, NDArray[Any]], ABC):
+    """An ordinary gymnasium environment that shows images: all that a recording needs.
+
+    Observations are ``pixels``, (size, size, 3) uint8, and ``proprio``, (P,) float32, where there is any. An episode
+    ends after ``max_episode_steps`` at the latest. ``info`` holds ``state``, (S,) float64, where it can be read.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        proprio_space: spaces.Box | None,
+        action_space: spaces.Space[Any],
+        max_episode_steps: int,
+    ) -> None:
+        observed: dict[str, spaces.Space[Any]] = {"pixels": spaces.Box(0, 255, (size, size, 3), np.uint8)}
+        if proprio_space is not None:
+            observed["proprio"] = proprio_space
+        self.observation_space: spaces.Dict = spaces.Dict(observed)  # type: ignore[assignment]
+        self.action_space = action_space
+        self.render_mode = "rgb_array"
+        self.size = size
+        self.max_episode_steps = max_episode_steps
+
+    @abstractmethod
+    def render(self) -> Image:
+        """Return the image of the present state, (size, size, 3)."""
+
+
+class GoalEnv(PixelEnv):
     """An ordinary gymnasium environment whose goal is a state, shown to the agent as an image only.
 
     Observations are ``pixels``, (size, size, 3) uint8, and ``proprio``, (P,) float32. An episode never terminates:
@@ -34,8 +65,6 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]], ABC):
     `copy_step` and `distances`; one with an expert returns it from `expert`.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
-
     def __init__(
         self,
         *,
@@ -45,13 +74,13 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]], ABC):
         action_space: spaces.Space[Any],
         max_episode_steps: int,
     ) -> None:
-        pixels = spaces.Box(0, 255, (size, size, 3), np.uint8)
-        self.observation_space: spaces.Dict = spaces.Dict({"pixels": pixels, "proprio": proprio_space})  # type: ignore[assignment]
-        self.action_space = action_space
-        self.render_mode = "rgb_array"
-        self.size = size
+        super().__init__(
+            size=size,
+            proprio_space=proprio_space,
+            action_space=action_space,
+            max_episode_steps=max_episode_steps,
+        )
         self.state_size = state_size
-        self.max_episode_steps = max_episode_steps
         self._goal: State | None = None
         self._steps = 0
         self._simulator: GoalEnv | None = None

@@ -1,5 +1,6 @@
 """Any environment that is registered with gymnasium and whose state can be set."""
 
+import os
 from typing import Any, Self
 
 import gymnasium
@@ -29,7 +30,8 @@ class RegisteredEnv(GoalEnv):
     from where `render()` looks at the start: their `render()` mixes up two environments in one process.
 
     State: the simulator's own numbers. They are positions and velocities where it is one of gymnasium's MuJoCo
-    environments, and else its attribute `state`, as classic control has it. One that has neither is refused.
+    environments, and else its attribute `state`, as classic control has it. One that has neither is refused: it has no
+    goals, and can only be recorded (`WatchedEnv`).
     Actions are the environment's, continuous or discrete. Its reward and its end of an episode are not used: an
     episode ends after the registered number of steps. Proprioception: the state.
 
@@ -39,9 +41,11 @@ class RegisteredEnv(GoalEnv):
 
     def __init__(self, config: GymEnv) -> None:
         self.config = config
-        self._inner = make(config.name)
-        self._scratch = make(config.name)  # for pictures and goals
+        made = make(config.name)
+        self._inner = made.unwrapped
+        self._scratch = make(config.name).unwrapped  # for pictures and goals
         for env in (self._inner, self._scratch):
+            env.reset(seed=0)
             prepare(env, config.name)
         self._camera = aim(self._scratch, config.size) if is_mujoco(self._scratch) else None
         state_size = len(read_state(self._inner))
@@ -50,7 +54,7 @@ class RegisteredEnv(GoalEnv):
             state_size=state_size,
             proprio_space=spaces.Box(-np.inf, np.inf, (state_size,), np.float32),
             action_space=self._inner.action_space,
-            max_episode_steps=gymnasium.spec(config.name).max_episode_steps or MAX_STEPS,
+            max_episode_steps=registered_steps(made),
         )
         self.metadata = self._inner.metadata | {"render_modes": ["rgb_array"]}
         self.draw(read_state(self._inner))  # what drawing lacks is said now
@@ -75,8 +79,7 @@ class RegisteredEnv(GoalEnv):
             picture: Any = self._scratch.render()
         except gymnasium.error.DependencyNotInstalled as error:
             raise RunError(f"{self.config.name} cannot be drawn: {error}") from error
-        resized = Picture.fromarray(picture).resize((self.size, self.size), Picture.Resampling.BILINEAR)
-        return np.array(resized)
+        return squeeze(picture, self.size)
 
     def distance(self, state: ArrayLike, goal: ArrayLike) -> float:
         """Return the Euclidean distance of two states."""
@@ -127,19 +130,35 @@ class RegisteredEnv(GoalEnv):
         self._scratch.close()
 
 
-def make(name: str) -> gymnasium.Env[Any, Any]:
-    """Build a registered environment without its wrappers, started. Raises DataError where its id is unknown."""
+def make(
+    name: str, *, render_mode: str | None = "rgb_array", steps: int | None = None
+) -> gymnasium.Env[Any, Any]:
+    """Build a registered environment, whose episodes last ``steps``, by default as long as it was registered for.
+
+    Raises DataError where its id is unknown, and RunError where a package is missing.
+    """
     choose_graphics()
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it would greet in the midst of our own output
+    drawn = {} if render_mode is None else {"render_mode": render_mode}  # not every environment takes one
     try:
-        env = gymnasium.make(name, render_mode="rgb_array", disable_env_checker=True).unwrapped
-    except (gymnasium.error.UnregisteredEnv, gymnasium.error.NamespaceNotFound) as error:
-        raise DataError(
-            f"{name!r} is no environment of gymnasium ({error}); see gymnasium.pprint_registry()"
-        ) from error
-    except gymnasium.error.DependencyNotInstalled as error:
+        return gymnasium.make(name, max_episode_steps=steps, disable_env_checker=True, **drawn)
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
         raise RunError(f"{name} cannot be made: {error}") from error
-    env.reset(seed=0)
-    return env
+    except gymnasium.error.Error as error:
+        raise DataError(
+            f"{name!r} is no environment of gymnasium ({error}); see gymnasium.pprint_registry(), and give one of "
+            "another package with the module that registers it, such as ale_py:ALE/Pong-v5"
+        ) from error
+
+
+def registered_steps(env: gymnasium.Env[Any, Any]) -> int:
+    """Return the limit of an episode that an environment was registered with, or else `MAX_STEPS`."""
+    return (env.spec and env.spec.max_episode_steps) or MAX_STEPS
+
+
+def squeeze(picture: NDArray[np.uint8], size: int) -> Image:
+    """Resize a picture of any shape to a square: (H, W, 3) -> (size, size, 3)."""
+    return np.array(Picture.fromarray(picture).resize((size, size), Picture.Resampling.BILINEAR))
 
 
 def prepare(env: gymnasium.Env[Any, Any], name: str) -> None:
@@ -147,15 +166,38 @@ def prepare(env: gymnasium.Env[Any, Any], name: str) -> None:
 
     Raises RunError where its state cannot be set, and where its actions are neither a box nor discrete.
     """
-    if not isinstance(env.action_space, spaces.Box | spaces.Discrete):
-        raise RunError(f"the actions of {name} are {env.action_space}; only Box and Discrete can be planned")
+    check_actions(env.action_space, name)
+    if not has_state(env):
+        raise RunError(
+            f"{name} cannot be put into a state (it has neither MuJoCo's qpos, qvel and set_state() nor an attribute "
+            "`state` of one row of numbers), so it has no goals to plan for; plan between recorded frames: "
+            "goals.kind: recorded"
+        )
     if is_mujoco(env):
         forget_history(load_mujoco(extra="mujoco"), env.model)  # type: ignore[attr-defined]
-    elif np.ndim(getattr(env, "state", 0)) != 1:
+
+
+def check_actions(space: spaces.Space[Any], name: str) -> None:
+    """Raise RunError where actions are neither a box nor discrete."""
+    if not isinstance(space, spaces.Box | spaces.Discrete):
         raise RunError(
-            f"{name} cannot be put into a state: it has neither MuJoCo's qpos, qvel and set_state() nor an attribute "
-            "`state` of one row of numbers; choose another environment"
+            f"the actions of {name} are {space}; only Box and Discrete can be recorded and planned: "
+            "choose another environment, or register it with a wrapper"
         )
+
+
+def can_be_set(name: str) -> bool:
+    """Say whether the state of a registered environment can be set, and so be a goal. Raises as `make` does."""
+    env = make(name, render_mode=None)
+    env.reset(seed=0)
+    found = has_state(env.unwrapped)
+    env.close()
+    return found
+
+
+def has_state(env: gymnasium.Env[Any, Any]) -> bool:
+    """Say whether an environment, which was started, has a state that can be set."""
+    return is_mujoco(env) or np.ndim(getattr(env, "state", 0)) == 1
 
 
 def is_mujoco(env: Any) -> bool:

@@ -13,7 +13,7 @@ from jepa.config.envs import (
     ReacherEnv,
     TwoRoomEnv,
 )
-from jepa.envs.base import GoalEnv
+from jepa.envs.base import GoalEnv, PixelEnv
 from jepa.envs.pusht import PushT
 from jepa.envs.two_room import TwoRoom
 from jepa.envs.two_room_vector import TwoRoomVector
@@ -26,7 +26,7 @@ IDS = {"jepa/TwoRoom-v0": "two_room", "jepa/PushT-v0": "pusht"}
 def make_env(config: EnvConfig, *, steps: int | None = None) -> GoalEnv:
     """Build an environment; its episodes last ``steps``, by default its own limit.
 
-    Raises RunError where the environment's package is not installed.
+    Raises RunError where the environment's package is not installed, and where it cannot have goals.
     """
     env = _build(config)
     if steps is not None:
@@ -34,15 +34,29 @@ def make_env(config: EnvConfig, *, steps: int | None = None) -> GoalEnv:
     return env
 
 
+def make_pixel_env(config: EnvConfig, *, steps: int | None = None) -> PixelEnv:
+    """Build an environment to record: as `make_env` does, or where it cannot have goals one without.
+
+    Raises RunError where the environment's package is not installed, or where it cannot be seen.
+    """
+    if isinstance(config, GymEnv):
+        from jepa.envs.gymnasium_env import can_be_set
+        from jepa.envs.watched_env import WatchedEnv
+
+        if not can_be_set(config.name):
+            return WatchedEnv(config, steps=steps)
+    return make_env(config, steps=steps)
+
+
 def make_vector_env(config: EnvConfig, count: int, *, steps: int | None = None) -> TwoRoomVector | GoalVector:
-    """Build ``count`` environments behind gymnasium's vector interface; see `GoalVector`."""
+    """Build ``count`` environments to record behind gymnasium's vector interface; see `GoalVector`."""
     if count < 1:
         raise RunError(f"{count} environments were asked for; ask for at least 1")
     if isinstance(config, TwoRoomEnv):
         rooms = TwoRoomVector(config, count)
         rooms.max_episode_steps = rooms.max_episode_steps if steps is None else steps
         return rooms
-    return GoalVector([lambda: make_env(config, steps=steps)] * count)
+    return GoalVector([lambda: make_pixel_env(config, steps=steps)] * count)
 
 
 def register() -> None:

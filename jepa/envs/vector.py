@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from jepa.envs.base import OPTIONS, GoalEnv, Info, Observation, check_options
+from jepa.envs.base import OPTIONS, Info, Observation, PixelEnv, check_options
 from jepa.errors import DataError
 
 Seeds = int | Sequence[int | None] | None
@@ -21,10 +21,10 @@ class GoalVector(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
 
     Nothing is reset by itself (gymnasium's autoreset mode DISABLED): `reset` starts all episodes, or with
     ``options["reset_mask"]``, (n,) bool, some of them. ``options["state"]`` and ``options["goal_state"]`` have one row
-    per environment, (n, S). ``info`` is that of `GoalEnv` with a first axis of n.
+    per environment, (n, S). ``info`` is that of `GoalEnv` with a first axis of n, less where they have no goals.
     """
 
-    def __init__(self, makers: Sequence[Callable[[], GoalEnv]]) -> None:
+    def __init__(self, makers: Sequence[Callable[[], PixelEnv]]) -> None:
         self.envs = [make() for make in makers]
         first = self.envs[0]
         self.num_envs = len(self.envs)

@@ -20,7 +20,10 @@ from jepa.programs.recording_processes import record_in_processes, write_recorde
 from jepa.runtime.interrupts import Interrupts
 from jepa.runtime.terminal import Progress
 
-PACKAGES = ("numpy", "gymnasium", "pymunk", "mujoco", "dm-control", "gymnasium-robotics", "metaworld")
+PACKAGES = (
+    *("numpy", "gymnasium", "pymunk", "mujoco", "dm-control", "gymnasium-robotics", "metaworld"),
+    *("pygame", "box2d", "ale-py", "minigrid"),
+)
 ALONE_S = 5.0  # less than this is done before processes have started
 SHOW_S = 1.0  # between two lines of progress
 

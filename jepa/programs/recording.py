@@ -8,7 +8,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepa.config.envs import CollectConfig, TwoRoomEnv
-from jepa.envs.base import GoalEnv
+from jepa.envs.base import PixelEnv
 from jepa.envs.policies import Policy, expert_policy, random_policy
 from jepa.envs.registry import make_vector_env
 from jepa.envs.two_room_vector import TwoRoomVector
@@ -42,7 +42,7 @@ class Recorder:
         self._envs = first if self.lanes == 1 else make_vector_env(config.env, self.lanes, steps=config.steps)
         self._policies = [self._policy(_single(self._envs, lane)) for lane in range(self.lanes)]
 
-    def _policy(self, env: GoalEnv) -> Policy:
+    def _policy(self, env: PixelEnv) -> Policy:
         return expert_policy(env) if self._config.policy == "expert" else random_policy(env)
 
     def record(self, numbers: Sequence[int]) -> list[Recorded]:
@@ -70,10 +70,18 @@ class Recorder:
             (
                 number,
                 self._trajectory(number, observations, infos, np.array(actions), np.array(rewards)),
-                {"seed": seeds[number - first], "success": bool(info["success"][number - first])},
+                self._values(number, seeds, info),
             )
             for number in numbers
         ]
+
+    def _values(self, number: int, seeds: Sequence[int], info: dict[str, Any]) -> dict[str, Value]:
+        """Return what is kept beside an episode: its seed, and where there are goals whether it ended at its goal."""
+        lane = number % self.lanes
+        values: dict[str, Value] = {"seed": seeds[lane]}
+        if "success" in info:
+            values["success"] = bool(info["success"][lane])
+        return values
 
     def _seed(self, what: str, number: int) -> int:
         return derive(self._config.seed, what, number) % SEEDS
@@ -88,16 +96,15 @@ class Recorder:
     ) -> Trajectory:
         """Cut one lane out: actions (T, lanes, A), rewards (T, lanes)."""
         lane = number % self.lanes
+        proprio, states = _column(observations, "proprio", lane), _column(infos, "state", lane)
         return Trajectory(
             name=f"episode-{number:06d}",
             frames=np.stack([each["pixels"][lane] for each in observations]),  # (T + 1, H, W, 3)
             actions=actions[:, lane],  # (T, A)
             rate=self.env.metadata.get("render_fps"),
-            proprio=np.stack([each["proprio"][lane] for each in observations]).astype(
-                np.float32
-            ),  # (T + 1, P)
+            proprio=None if proprio is None else proprio.astype(np.float32),  # (T + 1, P)
             rewards=rewards[:, lane].astype(np.float32),
-            states=np.stack([each["state"][lane] for each in infos]).astype(np.float64),  # (T + 1, S)
+            states=None if states is None else states.astype(np.float64),  # (T + 1, S)
         )
 
     def close(self) -> None:
@@ -124,9 +131,14 @@ def as_numbers(action: NDArray[Any], space: spaces.Space[Any]) -> NDArray[np.flo
     return np.asarray(action, np.float32).reshape(-1)
 
 
-def _single(envs: Any, lane: int) -> GoalEnv:
+def _column(rows: Rows, name: str, lane: int) -> NDArray[Any] | None:
+    """Return what one lane said under a name, (T + 1, ...), or None where the environment has no such thing."""
+    return np.stack([each[name][lane] for each in rows]) if name in rows[0] else None
+
+
+def _single(envs: Any, lane: int) -> PixelEnv:
     """Return the environment of a lane, for its spaces and its expert."""
-    env: GoalEnv = envs.single if isinstance(envs, TwoRoomVector) else envs.envs[lane]
+    env: PixelEnv = envs.single if isinstance(envs, TwoRoomVector) else envs.envs[lane]
     return env
 
 

@@ -6,7 +6,7 @@ import pytest
 from gymnasium import spaces
 
 from jepa.config.envs import GymEnv
-from jepa.envs.gymnasium_env import GOAL_STEPS, TOLERANCE, RegisteredEnv
+from jepa.envs.gymnasium_env import GOAL_STEPS, TOLERANCE, RegisteredEnv, can_be_set
 from jepa.envs.rendering import choose_graphics
 from jepa.errors import DataError, RunError
 from tests.envs import contract
@@ -142,6 +142,12 @@ def test_the_registered_limit_holds_and_without_one_there_is_ours(env):
     assert make("Long-v0").max_episode_steps == 1000
 
 
+def test_a_name_may_begin_with_the_module_that_registers_it():
+    env = make(f"{__name__}:Slide-v0")
+    assert env.max_episode_steps == 7
+    assert can_be_set(f"{__name__}:Slide-v0") and not can_be_set("Stateless-v0")
+
+
 def test_physics_go_on_where_an_episode_would_end(env):
     env.reset(seed=0, options={"state": [0.4, 0.0]})
     places = [env.step(1)[4]["state"][0] for _ in range(7)]
@@ -197,7 +203,13 @@ def test_what_cannot_be_used_is_said():
         make("Nowhere-v0")
     with pytest.raises(DataError, match="'nowhere/X-v0' is no environment of gymnasium"):
         make("nowhere/X-v0")
-    with pytest.raises(RunError, match="Stateless-v0 cannot be put into a state: it has neither .* `state`"):
+    with pytest.raises(DataError, match="'not an id' is no environment of gymnasium .*ale_py:ALE/Pong-v5"):
+        make("not an id")
+    with pytest.raises(RunError, match="nowhere:X-v0 cannot be made: No module named 'nowhere'"):
+        make("nowhere:X-v0")
+    with pytest.raises(
+        RunError, match="Stateless-v0 cannot be put into a state .*no goals to plan for; .*kind: recorded"
+    ):
         make("Stateless-v0")
     with pytest.raises(RunError, match="Undrawn-v0 cannot be drawn: paint is not installed"):
         make("Undrawn-v0")

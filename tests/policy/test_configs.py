@@ -76,7 +76,7 @@ def test_its_header_says_what_to_expect(path):
     header = "\n".join(line for line in path.read_text().splitlines() if line.startswith("#"))
     missing = [word for word in ("command:", "hardware:", "time:", "expected:") if word not in header]
     assert not missing, f"{path.name}: the header comment lacks {missing}"
-    stem = re.search(r"command: .*\bjepa \S+ (\S+)", header)
+    stem = re.search(r"command: .*\bjepa (?:data )?\S+ (\S+)", header)
     assert stem and (stem[1] == path.stem or (ROOT / stem[1]) == path), (
         f"{path.name}: command names another file"
     )

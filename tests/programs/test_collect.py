@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from jepa.config.envs import CollectConfig, TwoRoomEnv
+from jepa.config.envs import CollectConfig, GymEnv, TwoRoomEnv
+from jepa.config.load import parse
+from jepa.config.plan import PlanConfig
 from jepa.config.trajectories import StoreSource, TrajectoryData
 from jepa.data.trajectories.episodes import open_episodes
 from jepa.data.trajectories.store import episode_path, open_store
@@ -18,8 +20,11 @@ from jepa.errors import DataError, RunError
 from jepa.programs import collect as program
 from jepa.programs import recording, recording_processes
 from jepa.programs.collect import collect
+from jepa.programs.plan import plan
 from jepa.programs.recording import Recorder, as_numbers
 from jepa.runtime.seeding import derive
+
+CORRIDOR = GymEnv(kind="gymnasium", name="tests.programs.corridor:Corridor-v0", size=16)
 
 
 def config_of(path, **changes):
@@ -206,3 +211,47 @@ def test_an_episode_does_not_depend_on_the_one_before(tmp_path):
     beside = recorder.record([2, 3])
     np.testing.assert_array_equal(alone[0][1].frames, beside[1][1].frames)
     np.testing.assert_array_equal(alone[0][1].actions, beside[1][1].actions)
+
+
+def test_an_environment_without_goals_is_recorded_as_it_happens(tmp_path):
+    config = config_of(tmp_path / "store", env=CORRIDOR, episodes=30, steps=None)
+    result = collect(config)
+    episodes = open_store(StoreSource(kind="store", path=config.path)).episodes
+    lengths = [len(episode) for episode in episodes]
+    assert result.steps == sum(lengths) and 1 <= min(lengths) < max(lengths) == 12
+    for episode in episodes:
+        assert episode.proprio is None and episode.states is None and episode.rate == 5
+        places = episode.frames[np.arange(len(episode) + 1)][:, 0, 0, 0] // 20
+        moves = episode.actions.argmax(axis=1) - 1  # one-hot, and the first of them is -1
+        np.testing.assert_array_equal(places[1:], np.maximum(0, places[:-1].astype(int) + moves))
+        np.testing.assert_array_equal(episode.rewards, places[1:])
+        assert len(episode) == 12 or places[-1] == 9
+        assert not (places[:-1] == 9).any()
+    with np.load(episode_path(tmp_path / "store", 0)) as values:
+        assert "seed" in values and "success" not in values
+
+
+def test_its_resumed_recording_equals_an_unbroken_one_and_that_of_a_process(tmp_path, monkeypatch):
+    collect(config_of(tmp_path / "unbroken", env=CORRIDOR, episodes=9))
+    whole = files(tmp_path / "unbroken")
+    collect(config_of(tmp_path / "store", env=CORRIDOR, episodes=4))
+    episode_path(tmp_path / "store", 2).unlink()
+    monkeypatch.setattr(program, "ALONE_S", 0.0)
+    result = collect(config_of(tmp_path / "store", env=CORRIDOR, episodes=9, workers=1))
+    assert (result.status, result.recorded) == ("done", 6)
+    assert files(tmp_path / "store") == whole
+
+
+def test_it_has_no_expert(tmp_path):
+    with pytest.raises(RunError, match="has no expert; those with one are two-room"):
+        collect(config_of(tmp_path / "store", env=CORRIDOR, policy="expert"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_it_is_not_planned_in(tmp_path):
+    planner = {"name": "CEM", "solver": {"kind": "cem"}, "costs": [{"kind": "goal"}], "horizon": 2}
+    values = {"run_dir": str(tmp_path / "plan"), "model": "none", "planners": [planner]}
+    config = parse(values | {"env": CORRIDOR.model_dump()}, PlanConfig)
+    with pytest.raises(RunError, match="Corridor-v0 cannot be put into a state .* goals.kind: recorded$"):
+        plan(config)
+    assert not (tmp_path / "plan").exists()
