@@ -13,9 +13,12 @@ from jepa.programs.players import CloningPlayer
 def clone_behaviour(
     world_model: LatentWorldModel, trained: WorldModelConfig, *, steps: int, seed: int
 ) -> CloningPlayer:
-    """Fit a policy for ``steps`` steps on the training episodes, in the latent space; tokens are pooled."""
+    """Fit a policy for ``steps`` steps on the training episodes, in the latent space; tokens are pooled.
+
+    Raises DataError where the episodes are not there any more.
+    """
     data = trained.data
-    episodes = open_episodes(data.sources, test_fraction=data.test_fraction).train
+    episodes = open_episodes(data.sources, test_fraction=data.test_fraction, decoder=data.decoder).train
     is_pooled = world_model.frames.tokens > 1
     latents = encode_episodes(world_model, episodes, pool=is_pooled)
     policy = fit_behaviour_cloning(

@@ -13,9 +13,6 @@ from jepa.config.plan import PlanConfig
 from jepa.config.section import Section
 from jepa.config.world_model import WorldModelConfig
 from jepa.errors import ConfigError
-from jepa.programs.collect import collect
-from jepa.programs.plan import plan
-from jepa.programs.world_model import train_world_model
 from jepa.runtime.terminal import Progress, duration
 
 PARTS: Mapping[str, type[Section]] = {
@@ -74,6 +71,11 @@ def demo_configs(
 def demo_plan(directory: Path, *, seed: int = 0, overrides: Sequence[str] = ()) -> PlanDemoResult:
     """Collect, train and plan; what was interrupted continues. The success table and the report are the outcome."""
     collecting, training, planning = demo_configs(directory, seed=seed, overrides=overrides)
+    # A wrong override is answered before torch is imported.
+    from jepa.programs.collect import collect
+    from jepa.programs.plan import plan
+    from jepa.programs.world_model import train_world_model
+
     progress, began = Progress(3), time.monotonic()
     progress.note(f"episodes, runs and reports go to {directory}; episodes are recorded once")
     if collect(collecting).status != "done":

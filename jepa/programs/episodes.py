@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from jepa.envs.base import GoalEnv, Info, Observation, State
 
 Frames = NDArray[np.uint8]
+Film = tuple[Frames, Frames]
+"""Frames of an episode, (steps + 1, H, W, 3), and its goal, (H, W, 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class Outcome:
     """Whether the goal was reached when the budget was spent."""
     at_any_step: bool
     """Whether it was reached after some step, as benchmarks count that stop there."""
-    film: tuple[Frames, Frames] | None = None
-    """Frames (steps + 1, H, W, 3), and the goal (H, W, 3), of the episodes that are kept."""
+    film: Film | None = None
+    """Of the episodes that are kept."""
 
 
 def play(

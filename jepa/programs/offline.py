@@ -1,7 +1,7 @@
 """Planning where no simulator exists: are the recorded actions found between recorded frames?"""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,27 +9,28 @@ from rich.table import Table
 from torch import Tensor
 
 import jepa
-from jepa.config.plan import PlanConfig, RecordedGoals
+from jepa.config.plan import RECORDED_BASELINES, PlanConfig, RecordedGoals
 from jepa.config.planning import PlannerConfig
 from jepa.config.world_model import WorldModelConfig
-from jepa.data.trajectories.episodes import open_episodes
+from jepa.data.trajectories.episodes import Episodes, open_episodes
 from jepa.data.trajectories.windows import all_windows
 from jepa.errors import DataError
 from jepa.models.world_model import LatentWorldModel
 from jepa.planning.build import build_cost, build_solver
 from jepa.planning.costs import Cost, Imagined
-from jepa.planning.spaces import BoxSpace
+from jepa.planning.spaces import BoxSpace, DiscreteSpace, Space
+from jepa.probes.imagination import HorizonErrors
 from jepa.probes.recovery import Landscape, Recovery, landscape, recovery
 from jepa.programs.measure_report import write_measure_report
-from jepa.programs.world_model_report import error_chart, error_table, prediction_errors
+from jepa.programs.world_model_report import error_chart, error_table, measured_steps, prediction_errors
 from jepa.runtime.heatmap import Mark, heatmap
 from jepa.runtime.run_dir import RunDir, commit
 from jepa.runtime.seeding import generator
 from jepa.runtime.terminal import Progress
 from jepa.types import Windows
 
-RANDOM, MEAN = "random action", "mean action"
-AT_ONCE = 16  # pairs that are planned together
+RANDOM, MEAN = RECORDED_BASELINES
+AT_ONCE = 16  # pairs that are planned together at most: their candidates may be of many tokens
 LANDSCAPE_PAIRS = 64
 ABOUT = (
     "Recorded episodes that were kept from training. A planner gets a frame, and a later one as its goal; its actions "
@@ -53,89 +54,102 @@ def plan_offline(
 ) -> dict[str, Any]:
     """Compare planned with recorded actions and draw the energy around these; return the contents of summary.json.
 
-    Raises DataError where no test episode is long enough.
+    Prediction errors are measured too, as after training, where a test episode is long enough. Raises DataError
+    where none is long enough for a pair.
     """
     goals = config.goals
     assert isinstance(goals, RecordedGoals)
-    errors = prediction_errors(world_model, trained)
-    pairs = _pairs(config, world_model, trained, goals.ahead)
-    each = BoxSpace(world_model.scaling.action_low, world_model.scaling.action_high)
-    space = each.tile(world_model.frame_skip)
-    std = world_model.scaling.action_std.repeat(world_model.frame_skip)
-    found = {
-        RANDOM: recovery(_drawn(space, pairs, config.seeds[0]), pairs.actions, std=std),
-        MEAN: recovery(_mean(world_model, pairs), pairs.actions, std=std),
-    }
-    fields = {}
+    data = trained.data
+    episodes = open_episodes(
+        data.sources, test_fraction=data.test_fraction, proprio=data.proprio, decoder=data.decoder
+    )
     with Progress(len(config.planners), unit="planner") as progress:
-        for number, planner in enumerate(config.planners, start=1):
-            cost = build_cost(planner.costs, world_model, each)
-            proposed = _planned(world_model, planner, cost, space, pairs, config.seeds[0])
-            found[planner.name] = recovery(proposed, pairs.actions, std=std)
-            fields[planner.name] = _field(world_model, cost, pairs, std)
-            progress.update(number, {})
-        summary = {
-            "model": config.model,
-            "pairs": len(pairs.actions),
-            "ahead": goals.ahead,
-            "version": jepa.__version__,
-            "commit": commit(),
-            "prediction": errors.to_dict(),
-            "recovery": {name: one.to_dict() for name, one in found.items()},
-            "landscape": {name: one.to_dict() for name, one in fields.items()},
-        }
+        pairs = _pairs(config, world_model, trained, episodes)
+        errors = None
+        if any(len(episode) >= measured_steps(trained, world_model.history) for episode in episodes.test):
+            errors = prediction_errors(world_model, trained, episodes)
+        found, fields = _compare(config, world_model, pairs, progress)
+        summary = _summary(config, errors, found, fields, pairs=len(pairs.actions))
         run.write_summary(summary)
-        tables = [_table(found, goals.ahead, len(pairs.actions)), error_table(errors)]
-        charts = {"prediction": error_chart(errors)} | {
-            f"energy {name}": _draw(name, field) for name, field in fields.items()
-        }
-        write_measure_report(
-            run,
-            title=f"Planning between recorded frames: {run.root.resolve().name}",
-            about=ABOUT,
-            tables=tables,
-            charts=charts,
-        )
+        tables = [_table(found, goals.ahead, len(pairs.actions))]
+        tables += [] if errors is None else [error_table(errors)]
+        _write_report(run, tables, errors, fields)
         for table in tables:
             progress.console.print(table)
         progress.note(f"report: {run.report}")
     return summary
 
 
-def _pairs(config: PlanConfig, world_model: LatentWorldModel, trained: WorldModelConfig, ahead: int) -> Pairs:
-    """Choose pairs of test frames, ``config.episodes`` in all or as many as there are, and encode them."""
-    data = trained.data
-    episodes = open_episodes(data.sources, test_fraction=data.test_fraction, proprio=data.proprio)
-    windows = [
-        w
-        for batch in all_windows(episodes.test, data, window=ahead + 1)
-        for w in batch.split(len(batch.frames))
+def _compare(
+    config: PlanConfig, world_model: LatentWorldModel, pairs: Pairs, progress: Progress
+) -> tuple[dict[str, Recovery], dict[str, Landscape]]:
+    """Compare what every row proposes with the recorded actions; draw each planner's energy around these."""
+    seed, each = config.seeds[0], _recorded_space(world_model, pairs)
+    space = each.tile(world_model.frame_skip)
+    std = world_model.scaling.action_std.repeat(world_model.frame_skip)
+    found = {
+        RANDOM: recovery(_drawn(space, pairs, seed), pairs.actions, std=std),
+        MEAN: recovery(_mean(world_model, pairs), pairs.actions, std=std),
+    }
+    # All costs first: one that the world model has no value for is said before any search.
+    energies = [
+        Energy(world_model, build_cost(planner.costs, world_model, each), pairs)
+        for planner in config.planners
     ]
-    if not windows:
+    fields = {}
+    for number, (planner, energy) in enumerate(zip(config.planners, energies, strict=True), start=1):
+        proposed = _planned(planner, energy, space, seed=seed, parallel=min(config.parallel, AT_ONCE))
+        found[planner.name] = recovery(proposed, pairs.actions, std=std)
+        if isinstance(each, BoxSpace) and each.size > 1:
+            fields[planner.name] = _field(energy)
+        progress.update(number, {})
+    return found, fields
+
+
+def _pairs(
+    config: PlanConfig, world_model: LatentWorldModel, trained: WorldModelConfig, episodes: Episodes
+) -> Pairs:
+    """Choose pairs of test frames, ``config.episodes`` in all or as many as there are, and encode them."""
+    assert isinstance(config.goals, RecordedGoals)
+    data, ahead = trained.data, config.goals.ahead
+    steps = ahead * data.frame_skip
+    if not any(len(episode) >= steps for episode in episodes.test):
         raise DataError(
-            f"no test episode has {ahead} model steps of {data.frame_skip} environment steps; lower goals.ahead"
+            f"none of {len(episodes.test)} test episodes has {ahead} model steps of {data.frame_skip} environment "
+            "steps; lower goals.ahead, or train the world model with a larger data.test_fraction"
         )
+    windows = [
+        window
+        for batch in all_windows(episodes.test, data, window=ahead + 1)
+        # Of the frames the ends alone, else all test videos would have to fit into memory.
+        for window in replace(batch, frames=batch.frames[:, [0, -1]]).split(len(batch.frames))
+    ]
     order = torch.randperm(len(windows), generator=generator(config.seeds[0], "pairs"))[: config.episodes]
-    chosen = [windows[int(place)] for place in order]
-    return _encoded(world_model, chosen)
+    return _encoded(world_model, [windows[int(place)] for place in order])
 
 
 @torch.inference_mode()
 def _encoded(world_model: LatentWorldModel, windows: list[Windows]) -> Pairs:
-    """Encode the first and the last frame of each window."""
-    parts = []
-    for window in windows:
-        ends = window.frames[:, [0, -1]].movedim(2, -1)  # (1, 2, H, W, 3)
-        parts.append(world_model.encode(ends))
-    z = torch.cat(parts)  # (B, 2, N, D)
+    """Encode the two frames, (1, 2, 3, H, W), of each window."""
+    z = torch.cat([world_model.encode(window.frames.movedim(2, -1)) for window in windows])  # (B, 2, N, D)
     proprio = None
     if windows[0].proprio is not None:
         proprio = torch.cat([w.proprio[:, :1] for w in windows if w.proprio is not None]).to(z.device)
     return Pairs(z[:, :1], z[:, 1], torch.cat([w.actions for w in windows]).to(z.device), proprio)
 
 
-def _drawn(space: BoxSpace, pairs: Pairs, seed: int) -> Tensor:
-    """Draw actions between the bounds, each as likely: (B, H, A)."""
+def _recorded_space(world_model: LatentWorldModel, pairs: Pairs) -> Space:
+    """Return where one environment step's action is searched: between the bounds of training, or one of n."""
+    scaling = world_model.scaling
+    each = pairs.actions.reshape(*pairs.actions.shape[:2], world_model.frame_skip, -1)  # (B, H, skip, a)
+    is_one_hot = ((each == 0) | (each == 1)).all() & (each.sum(-1) == 1).all()
+    if bool(is_one_hot) and each.shape[-1] > 1:
+        return DiscreteSpace(each.shape[-1], device=scaling.action_low.device)
+    return BoxSpace(scaling.action_low, scaling.action_high)
+
+
+def _drawn(space: Space, pairs: Pairs, seed: int) -> Tensor:
+    """Draw actions of the space, each as likely: (B, H, A)."""
     noise = torch.randn(pairs.actions.shape, generator=generator(seed, "random actions"))
     return space.actions(space.uniform(noise.to(space.device)))
 
@@ -145,56 +159,94 @@ def _mean(world_model: LatentWorldModel, pairs: Pairs) -> Tensor:
     return world_model.scaling.action_mean.repeat(world_model.frame_skip).expand_as(pairs.actions)
 
 
-def _energy(
-    world_model: LatentWorldModel, cost: Cost, pairs: Pairs, rows: slice
-) -> Callable[[Tensor], Tensor]:
-    """Return the cost of candidates (b, S, H, A) for the pairs ``rows``."""
-    start, goal = pairs.start[rows], pairs.goal[rows]
-    proprio = None if pairs.proprio is None else pairs.proprio[rows]
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """The cost of acting in a way between a start and its goal."""
 
-    def energy(actions: Tensor) -> Tensor:
-        imagined = world_model.rollout(start, actions, proprio=proprio)
-        return cost(Imagined(imagined, actions, start=start[:, -1], goal=goal))
+    world_model: LatentWorldModel
+    cost: Cost
+    pairs: Pairs
 
-    return energy
+    def of(self, rows: slice) -> Callable[[Tensor], Tensor]:
+        """Return the costs of candidates for some pairs, as a function (b, S, H, A) -> (b, S)."""
+        start, goal = self.pairs.start[rows], self.pairs.goal[rows]
+        proprio = None if self.pairs.proprio is None else self.pairs.proprio[rows]
+
+        def costs(actions: Tensor) -> Tensor:
+            imagined = self.world_model.rollout(start, actions, proprio=proprio)
+            return self.cost(Imagined(imagined, actions, start=start[:, -1], goal=goal))
+
+        return costs
 
 
-def _planned(
-    world_model: LatentWorldModel,
-    planner: PlannerConfig,
-    cost: Cost,
-    space: BoxSpace,
-    pairs: Pairs,
-    seed: int,
-) -> Tensor:
-    """Plan from every start to its goal: (B, H, A)."""
+def _planned(planner: PlannerConfig, energy: Energy, space: Space, *, seed: int, parallel: int) -> Tensor:
+    """Plan from every start to its goal, ``parallel`` at once: (B, H, A)."""
     solver, plans = build_solver(planner.solver), []
-    for first in range(0, len(pairs.actions), AT_ONCE):
-        rows = slice(first, first + AT_ONCE)
-        batch = len(pairs.actions[rows])
+    count, horizon = energy.pairs.actions.shape[:2]
+    for first in range(0, count, parallel):
+        rows = range(first, min(first + parallel, count))
         plans.append(
             solver.solve(
-                _energy(world_model, cost, pairs, rows),
-                horizon=pairs.actions.shape[1],
+                energy.of(slice(rows.start, rows.stop)),
+                horizon=horizon,
                 action_space=space,
-                batch=batch,
-                generator=[generator(seed, "plan", first + row) for row in range(batch)],
+                batch=len(rows),
+                generator=[generator(seed, "plan", row) for row in rows],
             ).actions
         )
     return torch.cat(plans)
 
 
-def _field(world_model: LatentWorldModel, cost: Cost, pairs: Pairs, std: Tensor) -> Landscape:
-    """Measure the energy over the two numbers of the action that vary most, one pair after another."""
-    varied = pairs.actions.flatten(0, 1).std(0).argsort(descending=True).tolist()
-    axes = (varied[0], varied[min(1, len(varied) - 1)])
-    few = range(0, min(LANDSCAPE_PAIRS, len(pairs.actions)))
+def _field(energy: Energy) -> Landscape:
+    """Measure the energy over the two numbers of an action that vary most, one pair after another.
 
-    def energy(actions: Tensor) -> Tensor:
-        rows = [_energy(world_model, cost, pairs, slice(row, row + 1))(actions[row : row + 1]) for row in few]
-        return torch.cat(rows)
+    They move in every environment step, also of one model step.
+    """
+    scaling, few = energy.world_model.scaling, min(LANDSCAPE_PAIRS, len(energy.pairs.actions))
+    size = len(scaling.action_std)
+    recorded = energy.pairs.actions[:few]  # (b, H, A)
+    each = recorded.reshape(few, -1, size)  # (b, H * skip, a)
+    varied = scaling.action_std.where(scaling.action_low < scaling.action_high, 0).argsort(descending=True)
+    axes = (int(varied[0]), int(varied[1]))
 
-    return landscape(energy, pairs.actions[: len(few)], axes=axes, reach=2 * std[list(axes)])
+    def costs(actions: Tensor) -> Tensor:  # (b, S, H * skip, a)
+        blocks = actions.reshape(*actions.shape[:2], *recorded.shape[1:])  # (b, S, H, A)
+        return torch.cat([energy.of(slice(row, row + 1))(blocks[row : row + 1]) for row in range(few)])
+
+    return landscape(costs, each, axes=axes, reach=2 * scaling.action_std[list(axes)])
+
+
+def _summary(
+    config: PlanConfig,
+    errors: HorizonErrors | None,
+    found: Mapping[str, Recovery],
+    fields: Mapping[str, Landscape],
+    *,
+    pairs: int,
+) -> dict[str, Any]:
+    """Collect the numbers."""
+    assert isinstance(config.goals, RecordedGoals)
+    return {
+        "model": config.model,
+        "pairs": pairs,
+        "ahead": config.goals.ahead,
+        "seed": config.seeds[0],
+        "version": jepa.__version__,
+        "commit": commit(),
+        "prediction": None if errors is None else errors.to_dict(),
+        "recovery": {name: one.to_dict() for name, one in found.items()},
+        "landscape": {name: one.to_dict() for name, one in fields.items()},
+    }
+
+
+def _write_report(
+    run: RunDir, tables: Sequence[Table], errors: HorizonErrors | None, fields: Mapping[str, Landscape]
+) -> None:
+    """Write report.html."""
+    charts = {} if errors is None else {"prediction": error_chart(errors)}
+    charts |= {f"energy {name}": _draw(name, field) for name, field in fields.items()}
+    title = f"Planning between recorded frames: {run.root.resolve().name}"
+    write_measure_report(run, title=title, about=ABOUT, tables=tables, charts=charts)
 
 
 def _table(found: Mapping[str, Recovery], ahead: int, pairs: int) -> Table:
@@ -218,7 +270,7 @@ def _draw(name: str, field: Landscape) -> str:
         f"Energy around the recorded action, {name}",
         *field.offsets,
         field.energy,
-        x_label=f"added to action {field.axes[0]}",
-        y_label=f"added to action {field.axes[1]}",
+        x_label=f"added to number {field.axes[0]} of the action",
+        y_label=f"added to number {field.axes[1]} of the action",
         marks=(Mark("recorded", 0.0, 0.0, "#ffffff"), Mark("lowest energy", *field.lowest, "#d55e00")),
     )

@@ -1,20 +1,23 @@
 """`jepa plan`: how often does planning in the latent space reach goals given as images, and what does it cost?"""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import jepa
 from jepa.config.load import dump
 from jepa.config.plan import DatasetGoals, DrawnGoals, PlanConfig
-from jepa.config.planning import PlannerConfig
+from jepa.config.planning import PlannerConfig, SearchConfig
+from jepa.config.trajectories import TrajectoryData
 from jepa.config.world_model import WorldModelConfig
-from jepa.data.trajectories.episodes import open_episode_source
+from jepa.data.trajectories.episodes import open_episode_source, open_episodes
 from jepa.envs.base import GoalEnv
 from jepa.envs.registry import make_env
 from jepa.errors import ConfigError, DataError
@@ -22,9 +25,10 @@ from jepa.models.world_model import LatentWorldModel, load_world_model, trained_
 from jepa.planning import MPC
 from jepa.planning.build import build_cost, build_solver
 from jepa.programs.cloning import clone_behaviour
-from jepa.programs.episodes import Outcome, Player, Trial, play
+from jepa.programs.episodes import Film, Player, Trial, play
 from jepa.programs.films import write_films
 from jepa.programs.offline import plan_offline
+from jepa.programs.page import slug
 from jepa.programs.plan_report import write_plan_report
 from jepa.programs.plan_result import Row, row_of, success_table
 from jepa.programs.players import PlanningPlayer, RandomPlayer, SimulatorPlayer
@@ -50,6 +54,8 @@ def plan(config: PlanConfig) -> PlanResult:
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    if config.env is not None:
+        make_env(config.env).close()  # what it lacks is said before anything is loaded or written
     world_model = load_world_model(config.model, device=config.device)
     trained = trained_config(config.model)
     run = RunDir(config.run_dir)
@@ -60,31 +66,45 @@ def plan(config: PlanConfig) -> PlanResult:
     make = partial(make_env, config.env)
     goals = config.goals
     assert isinstance(goals, DrawnGoals | DatasetGoals)
-    trials = {seed: list(draw_trials(goals, seed, config.episodes)) for seed in config.seeds}
+    trials = {seed: list(draw_trials(goals, seed, config.episodes, trained.data)) for seed in config.seeds}
     players = build_players(config, world_model, trained, make)
-    rows, films = [], {}
     with Progress(len(players) * len(trials), unit="set") as progress:
+        rows, films = [], {}
         for name, player in players.items():
-            began, outcomes = time.monotonic(), []
-            for seed, drawn in trials.items():
-                kept = config.videos if seed == config.seeds[0] else 0
-                outcomes.append(
-                    play(player, make, drawn, steps=goals.steps, parallel=config.parallel, films=kept)
-                )
-                progress.update(progress.step + 1, {})
-            row = row_of(name, outcomes, decision_s=player.decision_s, wall_s=time.monotonic() - began)
+            row, kept = _play_all(config, name, player, trials, make, progress)
             rows.append(row)
-            films[name] = _films(outcomes[0], run, name)
-            progress.note(
-                f"{name}: {100 * row.success.value:.1f}% of {row.episodes} episodes in {row.wall_s:.0f} s"
+            films[name] = (
+                write_films(kept, run.root / "videos", slug(f"{len(rows)} {name}")) if kept else None
             )
         summary = _summary(config, rows, goals)
         run.write_summary(summary)
-        table = success_table(rows, steps=goals.steps, planners=[planner.name for planner in config.planners])
+        names = [planner.name for planner in config.planners]
+        table = success_table(rows, steps=goals.steps, planners=names, parallel=config.parallel)
         write_plan_report(run, config, rows, table, {name: path for name, path in films.items() if path})
         progress.console.print(table)
         progress.note(f"report: {run.report}")
     return PlanResult(run.root, summary)
+
+
+def _play_all(
+    config: PlanConfig,
+    name: str,
+    player: Player,
+    trials: Mapping[int, Sequence[Trial]],
+    make: Callable[[], GoalEnv],
+    progress: Progress,
+) -> tuple[Row, list[Film]]:
+    """Let one player play all trials, by seed; return its row, and films of the first seed."""
+    assert isinstance(config.goals, DrawnGoals | DatasetGoals)
+    steps, parallel = config.goals.steps, config.parallel
+    began, outcomes = time.monotonic(), []
+    for seed, drawn in trials.items():
+        kept = config.videos if seed == config.seeds[0] else 0
+        outcomes.append(play(player, make, drawn, steps=steps, parallel=parallel, films=kept))
+        progress.update(progress.step + 1, {})
+    row = row_of(name, outcomes, decision_s=player.decision_s, wall_s=time.monotonic() - began)
+    progress.note(f"{name}: {100 * row.success.value:.1f}% of {row.episodes} episodes in {row.wall_s:.0f} s")
+    return row, [outcome.film for outcome in outcomes[0] if outcome.film is not None]
 
 
 def build_players(
@@ -105,7 +125,8 @@ def build_players(
                     world_model, trained, steps=config.cloning_steps, seed=config.seeds[0]
                 )
             else:
-                players[baseline] = SimulatorPlayer(config.simulator or config.planners[0])
+                first = in_environment_steps(config.planners[0], world_model.frame_skip)
+                players[baseline] = SimulatorPlayer(config.simulator or first)
     finally:
         env.close()
     return players
@@ -124,6 +145,16 @@ def policy_of(planner: PlannerConfig, world_model: LatentWorldModel, env: GoalEn
     )
 
 
+def in_environment_steps(search: SearchConfig, frame_skip: int) -> SearchConfig:
+    """Return the search over the same time for a model whose steps are those of the environment."""
+    return SearchConfig(
+        solver=search.solver,
+        horizon=search.horizon * frame_skip,
+        replan_every=search.replan_every * frame_skip,
+        warm_start=search.warm_start,
+    )
+
+
 def check_fit(world_model: LatentWorldModel, env: GoalEnv) -> None:
     """Raise ConfigError where the proprioception of ``env`` is not what the world model was trained on."""
     there = env.observation_space["proprio"].shape
@@ -134,38 +165,42 @@ def check_fit(world_model: LatentWorldModel, env: GoalEnv) -> None:
         )
 
 
-def draw_trials(goals: DrawnGoals | DatasetGoals, seed: int, count: int) -> Iterator[Trial]:
-    """Return ``count`` episodes: seeds that nothing else uses, or starts and goals from recorded episodes."""
+def draw_trials(
+    goals: DrawnGoals | DatasetGoals, seed: int, count: int, trained: TrajectoryData
+) -> Iterator[Trial]:
+    """Return ``count`` episodes: seeds that nothing else uses, or starts and goals from recorded episodes.
+
+    ``trained`` says which episodes the world model learned from, which are none of these. Raises DataError where no
+    episode is left.
+    """
+    seeds = [derive(seed, "evaluation", number) % 2**31 for number in range(count)]
     if isinstance(goals, DrawnGoals):
-        for number in range(count):
-            yield Trial(derive(seed, "evaluation", number) % 2**31)
+        yield from map(Trial, seeds)
         return
-    episodes = [
-        e
-        for e in open_episode_source(goals.source).episodes
-        if e.states is not None and len(e) >= goals.ahead
-    ]
+    episodes = list(_unseen(goals, trained))
     if not episodes:
         raise DataError(
-            f"{goals.source.path}: no episode has simulator states and {goals.ahead} steps; collect some with "
-            "`jepa data collect`, or use goals of kind drawn"
+            f"{goals.source.path}: no episode that the world model was not trained on has simulator states and "
+            f"{goals.ahead} steps; collect some with `jepa data collect` and another seed, or use goals of kind drawn"
         )
     draw = generator(seed, "dataset goals")
-    for number in range(count):
-        episode = episodes[int(torch.randint(len(episodes), (), generator=draw))]
-        start = int(torch.randint(len(episode) - goals.ahead + 1, (), generator=draw))
-        assert episode.states is not None
-        yield Trial(
-            derive(seed, "evaluation", number) % 2**31,
-            episode.states[start],
-            episode.states[start + goals.ahead],
-        )
+    for own in seeds:
+        states = episodes[int(torch.randint(len(episodes), (), generator=draw))]  # (T + 1, S)
+        start = int(torch.randint(len(states) - goals.ahead, (), generator=draw))
+        yield Trial(own, states[start], states[start + goals.ahead])
 
 
-def _films(outcomes: Sequence[Outcome], run: RunDir, name: str) -> Path | None:
-    """Write the episodes that were kept; return the animation."""
-    kept = [outcome.film for outcome in outcomes if outcome.film is not None]
-    return write_films(kept, run.root / "videos", name.replace(" ", "-")) if kept else None
+def _unseen(goals: DatasetGoals, trained: TrajectoryData) -> Iterator[NDArray[np.float64]]:
+    """Return the states, (T + 1, S), of episodes that are long enough and that no training saw."""
+    here = Path(goals.source.path).resolve()
+    same = [source for source in trained.sources if Path(source.path).resolve() == here]
+    seen: set[str] = set()
+    for source in same:  # its names begin with its path
+        learned = open_episodes([source], test_fraction=trained.test_fraction).train
+        seen |= {episode.name.removeprefix(f"{source.path}/") for episode in learned}
+    for episode in open_episode_source(goals.source).episodes:
+        if episode.states is not None and len(episode) >= goals.ahead and episode.name not in seen:
+            yield episode.states
 
 
 def _summary(config: PlanConfig, rows: Sequence[Row], goals: DrawnGoals | DatasetGoals) -> dict[str, Any]:

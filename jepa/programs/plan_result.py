@@ -59,11 +59,15 @@ def row_of(
     )
 
 
-def success_table(rows: Sequence[Row], *, steps: int, planners: Sequence[str]) -> Table:
-    """Return the table for a terminal and the report; the rows of ``planners`` stand out."""
+def success_table(rows: Sequence[Row], *, steps: int, planners: Sequence[str], parallel: int) -> Table:
+    """Return the table for a terminal and the report; the rows of ``planners`` stand out.
+
+    ``parallel`` is how many episodes at most one decision was for.
+    """
     table = Table(
         title="success",
-        caption=f"after exactly {steps} environment steps; 95% Wilson intervals. Reached: at the goal after some step.",
+        caption=f"after exactly {steps} environment steps; 95% Wilson intervals. Reached: at the goal after some step. "
+        f"A decision is one search, for up to {parallel} episodes at once.",
     )
     for column in ("player", "episodes", "success", "by seed", "reached", "distance", "s per decision"):
         table.add_column(column, justify="left" if column == "player" else "right")

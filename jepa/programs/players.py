@@ -14,6 +14,7 @@ from jepa.envs.policies import Policy, random_policy
 from jepa.objectives.behaviour_cloning import GoalPolicy
 from jepa.planning import MPC
 from jepa.planning.build import build_solver
+from jepa.planning.search import shifted
 from jepa.planning.spaces import BoxSpace, DiscreteSpace, as_space
 from jepa.programs.episodes import Frames, Stopwatch
 from jepa.runtime.seeding import derive, generator
@@ -91,6 +92,7 @@ class SimulatorPlayer:
     """
 
     def __init__(self, search: SearchConfig) -> None:
+        """``search`` counts environment steps: a simulator skips no frames."""
         self.search, self.solver = search, build_solver(search.solver)
         self.decision_s: list[float] = []
 
@@ -116,9 +118,7 @@ class SimulatorPlayer:
         """Search from the present states, warm from the rest of the last plan: (B, H, A)."""
         warm = None
         if self._plan is not None and self.search.warm_start:
-            rest = self._plan[:, self._taken :]
-            last = self._plan[:, -1:].expand(-1, self._taken, -1)
-            warm = torch.cat([rest, last], dim=1)
+            warm = shifted(self._plan, self._taken)
         states = np.stack([env.state for env in self._envs])  # (B, S)
         return self.solver.solve(
             lambda actions: self._cost(states, actions),

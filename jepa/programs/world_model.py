@@ -62,14 +62,16 @@ def train_world_model(config: WorldModelConfig) -> WorldModelResult:
     resumed = resume(state, run, free=(*FREE_TO_CHANGE, "value", "horizon"))
     if not resumed:
         run.write_config(dump(config))
-    with Progress(config.optim.steps, start=state.step) as progress, Interrupts() as interrupts:
+    with Progress(config.optim.steps, start=state.step) as progress:
         if resumed:
             progress.note(f"continuing {run.root} at step {state.step}")
         if episodes.missing:
             progress.note(
                 f"{len(episodes.missing)} episodes are missing, the first {episodes.missing[0].path}"
             )
-        training(state, episodes, run).run(state, run, progress, interrupts)
+        # Training alone: what follows is done anew by the same command, so a signal may end it at once.
+        with Interrupts() as interrupts:
+            training(state, episodes, run).run(state, run, progress, interrupts)
         if interrupts.requested:
             progress.note(
                 f"{interrupts.requested}: checkpoint of step {state.step} written; the same command goes on"

@@ -8,7 +8,7 @@ from rich.table import Table
 
 import jepa
 from jepa.config.world_model import WorldModelConfig
-from jepa.data.trajectories.episodes import Episodes, open_episodes
+from jepa.data.trajectories.episodes import Episodes
 from jepa.data.trajectories.windows import all_windows
 from jepa.models.world_model import LatentWorldModel
 from jepa.probes.imagination import HorizonErrors, horizon_errors
@@ -18,6 +18,7 @@ from jepa.runtime.charts import Series, line_chart
 from jepa.runtime.metrics import read_metrics
 from jepa.runtime.run_dir import RunDir, commit
 from jepa.runtime.terminal import Progress
+from jepa.types import Windows
 
 SHEET_WINDOWS = 4
 
@@ -44,9 +45,8 @@ def finish_world_model(
         "seed": config.seed,
         "last": metrics[-1] if metrics else {},
     }
-    notes, tables, charts = [], [], {}
-    sheet: Image.Image | None = None
-    least = (measured_window(config, world_model.history) - 1) * config.data.frame_skip
+    notes, tables, charts, sheet = [], [], {}, None
+    least = measured_steps(config, world_model.history)
     if any(len(episode) >= least for episode in episodes.test):
         progress.note("measuring prediction errors on the episodes kept from training")
         errors = prediction_errors(world_model, config, episodes)
@@ -67,19 +67,20 @@ def finish_world_model(
 
 
 def prediction_errors(
-    world_model: LatentWorldModel, config: WorldModelConfig, episodes: Episodes | None = None
+    world_model: LatentWorldModel, config: WorldModelConfig, episodes: Episodes
 ) -> HorizonErrors:
-    """Measure the errors on the test episodes, over ``config.horizon`` model steps. Raises DataError without any."""
-    data, context = config.data, world_model.history
-    if episodes is None:
-        episodes = open_episodes(data.sources, test_fraction=data.test_fraction, proprio=data.proprio)
-    windows = all_windows(episodes.test, data, window=measured_window(config, context))
+    """Measure the errors on the test episodes, over ``config.horizon`` model steps.
+
+    Raises DataError where none is long enough (`measured_steps`), or none can be read.
+    """
+    context = world_model.history
+    windows = all_windows(episodes.test, config.data, window=context + config.horizon)
     return horizon_errors(world_model, windows, context=context)
 
 
-def measured_window(config: WorldModelConfig, context: int) -> int:
-    """Return the frames of a window in which errors are measured: the context, and the horizon."""
-    return context + config.horizon
+def measured_steps(config: WorldModelConfig, context: int) -> int:
+    """Return the environment steps an episode must have to be measured: those of the context, and the horizon's."""
+    return (context + config.horizon - 1) * config.data.frame_skip
 
 
 def error_table(errors: HorizonErrors) -> Table:
@@ -111,17 +112,17 @@ def _sheet(world_model: LatentWorldModel, config: WorldModelConfig, episodes: Ep
     """Draw a few imagined futures of test episodes."""
     context = world_model.history
     data = config.data.model_copy(update={"batch_size": 1})
-    spread = max(1, len(episodes.test) // SHEET_WINDOWS)
-    several = []
-    least = (measured_window(config, context) - 1) * data.frame_skip
-    for episode in [e for e in episodes.test if len(e) >= least][::spread][:SHEET_WINDOWS]:
-        several.append(next(iter(all_windows([episode], data, window=measured_window(config, context)))))
-    first = several[0]
-    together = type(first)(
+    least = measured_steps(config, context)
+    long_enough = [episode for episode in episodes.test if len(episode) >= least]
+    spread = max(1, len(long_enough) // SHEET_WINDOWS)
+    several = [
+        next(iter(all_windows([episode], data, window=context + config.horizon)))
+        for episode in long_enough[::spread][:SHEET_WINDOWS]
+    ]
+    proprio = [one.proprio for one in several if one.proprio is not None]
+    together = Windows(
         torch.cat([one.frames for one in several]),
         torch.cat([one.actions for one in several]),
-        None
-        if first.proprio is None
-        else torch.cat([one.proprio for one in several if one.proprio is not None]),
+        torch.cat(proprio) if proprio else None,
     )
     return imagined_sheet(world_model, episodes.train, together, context=context)

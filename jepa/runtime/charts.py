@@ -18,6 +18,7 @@ from jepa.runtime.axes import (
 )
 
 MOST_POINTS = 400
+LEGEND_ROW_PX = 16
 DASHES = ("", "7 3", "2 3")  # of each further round through the colours
 
 
@@ -59,8 +60,12 @@ def line_chart(
     parts.append(label(WIDTH - MARGINS[2], HEIGHT - 4, x_label, anchor="end"))
     for index, one in enumerate(lines):
         parts += _line(one, x_axis, y_axis, index)
-    parts += _legend([one.name for one in lines]) if len(lines) > 1 else []
-    return headed(title, parts)
+    legend, rows = _legend([one.name for one in lines]) if len(lines) > 1 else ([], 1)
+    if rows == 1:
+        return headed(title, [*parts, *legend])
+    lower = (rows - 1) * LEGEND_ROW_PX  # the plot makes room
+    moved = [f'<g transform="translate(0 {lower})">', *parts, "</g>"]
+    return headed(title, [*moved, *legend], height=HEIGHT + lower)
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
@@ -115,16 +120,19 @@ def _style(index: int) -> tuple[str, str]:
     return COLOURS[index % len(COLOURS)], f' stroke-dasharray="{dash}"' if dash else ""
 
 
-def _legend(names: Sequence[str]) -> list[str]:
-    """Name the lines in one row under the title, from the left."""
-    parts, x = [], float(MARGINS[0])
+def _legend(names: Sequence[str]) -> tuple[list[str], int]:
+    """Name the lines under the title, from the left, in as many rows as they need; return that number too."""
+    parts, x, rows = [], float(MARGINS[0]), 1
     for index, name in enumerate(names):
+        width = 17 + 6.2 * len(name)
+        if x + width > WIDTH and x > MARGINS[0]:
+            x, rows = float(MARGINS[0]), rows + 1
+        down = (rows - 1) * LEGEND_ROW_PX
         colour, dash = _style(index)
-        mark = f'x1="{x:.1f}" y1="30.5" x2="{x + 12:.1f}" y2="30.5" stroke="{colour}" stroke-width="2"{dash}'
-        bar = f'<rect x="{x:.1f}" y="29" width="12" height="3" rx="1.5" fill="{colour}"/>'
-        parts.append(f"<line {mark}/>" if dash else bar)
-        parts.append(label(x + 17, 34, name, anchor="start"))
-        x += 17 + 6.2 * len(name) + 16
-        if x > WIDTH - MARGINS[2]:  # what does not fit is left to the colours
-            break
-    return parts
+        ends = f'x1="{x:.1f}" y1="{down + 30.5}" x2="{x + 12:.1f}" y2="{down + 30.5}"'
+        line = f'<line {ends} stroke="{colour}" stroke-width="2"{dash}/>'
+        bar = f'<rect x="{x:.1f}" y="{down + 29}" width="12" height="3" rx="1.5" fill="{colour}"/>'
+        parts.append(line if dash else bar)
+        parts.append(label(x + 17, down + 34, name, anchor="start"))
+        x += width + 16
+    return parts, rows

@@ -42,8 +42,11 @@ def heatmap(
 ) -> str:
     """Draw ``values[i][j]`` at (``x[j]``, ``y[i]``), evenly spaced, and return an ``<svg>`` element.
 
-    The smallest value is darkest. Raises ValueError where the sizes do not fit.
+    The smallest value is darkest. Raises ValueError where the sizes do not fit, or where there are less than two
+    columns or rows.
     """
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"a field needs two columns and two rows, got {len(x)} and {len(y)}")
     if len(values) != len(y) or any(len(row) != len(x) for row in values):
         raise ValueError(f"values must be {len(y)} rows of {len(x)} numbers")
     half_x, half_y = ((ends[-1] - ends[0]) / (2 * (len(ends) - 1)) for ends in (x, y))

@@ -50,3 +50,18 @@ def test_only_the_two_numbers_move():
         (x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)
     )
     assert torch.equal(moved[:, 0], moved[:, 1])  # every step alike
+
+
+def test_pairs_count_alike_whatever_the_size_of_their_energy():
+    recorded = torch.zeros(2, 1, 2)
+
+    def field(scale, offset):  # (B, S, 1, 2): the second pair's energy is lowest elsewhere
+        lowest = torch.tensor([[0.0, 0.0], [0.5, 0.0]])
+
+        def energy(actions):
+            distance = (actions[:, :, 0] - lowest[:, None]).square().sum(2)  # (B, S)
+            return torch.tensor(offset)[:, None] + torch.tensor(scale)[:, None] * distance
+
+        return torch.tensor(landscape(energy, recorded, axes=(0, 1), reach=torch.ones(2), side=5).energy)
+
+    torch.testing.assert_close(field([1.0, 1.0], [0.0, 0.0]), field([1.0, 1000.0], [7.0, -50.0]))

@@ -8,14 +8,19 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict
 
+from jepa.config.envs import TwoRoomEnv
 from jepa.config.load import parse
 from jepa.config.plan import DatasetGoals, DrawnGoals, PlanConfig
+from jepa.config.trajectories import TrajectoryData
+from jepa.data.trajectories.episodes import open_episodes
 from jepa.envs.two_room import TwoRoom
 from jepa.errors import CheckpointError, ConfigError, DataError
-from jepa.programs import offline
+from jepa.models.world_model import load_world_model, trained_config
+from jepa.programs import cloning
 from jepa.programs import plan as program
+from jepa.programs.cloning import clone_behaviour
 from jepa.programs.episodes import Outcome
-from jepa.programs.plan import draw_trials, plan
+from jepa.programs.plan import build_players, draw_trials, plan, policy_of
 from jepa.programs.plan_result import row_of
 from jepa.programs.world_model import train_world_model
 
@@ -105,12 +110,24 @@ def test_planners_never_ask_the_simulator(plan_config, monkeypatch):
     assert whole["by value"]["distances"] == again["by value"]["distances"]
 
 
-def test_goals_from_recorded_episodes(rooms):
+@pytest.fixture
+def elsewhere(tmp_path) -> TrajectoryData:
+    """The data of a world model that learned from other episodes."""
+    return parse({"sources": [{"kind": "store", "path": str(tmp_path / "others")}]}, TrajectoryData)
+
+
+def test_goals_from_recorded_episodes(rooms, elsewhere):
     goals = DatasetGoals(kind="dataset", source={"kind": "store", "path": str(rooms)}, ahead=5, steps=10)
-    trials = list(draw_trials(goals, 0, 8))
+    trials = list(draw_trials(goals, 0, 8, elsewhere))
     assert [
-        np.array_equal(a.state, b.state) for a, b in zip(trials, draw_trials(goals, 0, 8), strict=True)
+        np.array_equal(a.state, b.state)
+        for a, b in zip(trials, draw_trials(goals, 0, 8, elsewhere), strict=True)
     ] == [True] * 8
+    assert not any(
+        np.array_equal(a.state, b.state)
+        for a, b in zip(trials, draw_trials(goals, 1, 8, elsewhere), strict=True)
+    )
+    assert len({trial.seed for trial in trials}) == 8
     episodes = [np.load(path)["states"] for path in sorted(Path(rooms).glob("*.npz"))]
     for trial in trials:
         places = [
@@ -128,16 +145,52 @@ def test_goals_from_recorded_episodes(rooms):
         )
 
 
-def test_seeds_draw_other_trials():
+def test_recorded_goals_are_of_episodes_that_were_kept_from_training(rooms, world):
+    """Where the source is the very one of the training, each named in another way."""
+    name = Path(rooms).name
+    here, there = (
+        f"{Path(rooms).parent}/{name}/../{name}",
+        f"{Path(rooms).parent}/../{Path(rooms).parent.name}/{name}",
+    )
+    goals = DatasetGoals(kind="dataset", source={"kind": "store", "path": here}, ahead=5, steps=10)
+    data = trained_config(world).data
+    data = data.model_copy(update={"sources": (data.sources[0].model_copy(update={"path": there}),)})
+    episodes = open_episodes(data.sources, test_fraction=data.test_fraction)
+    trials = list(draw_trials(goals, 0, 40, data))
+
+    def taken(episodes) -> int:  # of all trials; corners of the rooms are in many episodes
+        return sum(
+            any(
+                ((e.states[:-5] == trial.state).all(1) & (e.states[5:] == trial.goal_state).all(1)).any()
+                for e in episodes
+            )
+            for trial in trials
+        )
+
+    assert taken(episodes.test) == len(trials) and taken(episodes.train) < len(trials) // 4
+    whole = data.model_copy(update={"test_fraction": 0.0})
+    with pytest.raises(DataError, match="no episode that the world model was not trained on"):
+        list(draw_trials(goals, 0, 1, whole))
+
+
+def test_the_last_frame_may_be_a_goal(rooms, elsewhere):
+    goals = DatasetGoals(kind="dataset", source={"kind": "store", "path": str(rooms)}, ahead=30, steps=10)
+    states = [np.load(path)["states"] for path in sorted(Path(rooms).glob("*.npz"))]
+    ends = {(tuple(s[0]), tuple(s[30])) for s in states}
+    drawn = {(tuple(t.state), tuple(t.goal_state)) for t in draw_trials(goals, 0, 60, elsewhere)}
+    assert drawn <= ends and len(drawn) > 6
+
+
+def test_seeds_draw_other_trials(elsewhere):
     goals = DrawnGoals(kind="drawn")
-    one, two = ({trial.seed for trial in draw_trials(goals, seed, 50)} for seed in (0, 1))
+    one, two = ({trial.seed for trial in draw_trials(goals, seed, 50, elsewhere)} for seed in (0, 1))
     assert len(one) == len(two) == 50 and not one & two
 
 
-def test_recorded_episodes_that_are_too_short(rooms):
+def test_recorded_episodes_that_are_too_short(rooms, elsewhere):
     goals = DatasetGoals(kind="dataset", source={"kind": "store", "path": str(rooms)}, ahead=31, steps=10)
-    with pytest.raises(DataError, match="no episode has simulator states and 31 steps"):
-        next(draw_trials(goals, 0, 1))
+    with pytest.raises(DataError, match="has simulator states and 31 steps"):
+        next(draw_trials(goals, 0, 1, elsewhere))
 
 
 def test_a_row_by_hand():
@@ -145,32 +198,6 @@ def test_a_row_by_hand():
     row = row_of("x", [[near, far], [far, far]], decision_s=[0.5, 1.5], wall_s=3.0)
     assert (row.episodes, row.success.value, row.reached.value, row.by_seed) == (4, 0.25, 1.0, (0.5, 0.0))
     assert (row.start_distance, row.end_distance, row.decision_s) == (1.0, 1.5, 1.0)
-
-
-def test_between_recorded_frames(plan_config):
-    result = plan(plan_config(env=None, goals={"kind": "recorded", "ahead": 2}, baselines=[], episodes=10))
-    found = result.summary["recovery"]
-    assert list(found) == ["random action", "mean action", "by value", "by latent"]
-    assert all(numbers["each"] > 0 for numbers in found.values())
-    assert result.summary["pairs"] == 10
-    assert len(result.summary["landscape"]["by value"]["energy"]) == 21
-    assert "Energy around the recorded action" in (result.run_dir / "report.html").read_text()
-
-
-def test_a_perfect_model_recovers_the_recorded_actions(plan_config, monkeypatch):
-    """A cost that knows the recorded actions: the search must bring them back, pair by pair."""
-
-    def knows(world_model, cost, pairs, rows):
-        return lambda actions: (actions - pairs.actions[rows][:, None]).square().sum((2, 3))
-
-    monkeypatch.setattr(offline, "_energy", knows)
-    solver = {"kind": "cem", "samples": 200, "iterations": 15, "elites": 20, "min_std": 0.0}
-    planners = [{"name": "oracle", "solver": solver, "costs": [{"kind": "goal"}], "horizon": 2}]
-    summary = plan(
-        plan_config(env=None, goals={"kind": "recorded", "ahead": 2}, planners=planners, episodes=6)
-    ).summary
-    assert summary["recovery"]["oracle"]["each"] < 0.05 < summary["recovery"]["mean action"]["each"]
-    assert summary["landscape"]["oracle"]["lowest"] == pytest.approx([0, 0], abs=1e-6)
 
 
 def test_somewhere_to_act_is_needed(plan_config):
@@ -223,17 +250,31 @@ def test_no_model(plan_config, tmp_path):
 
 def test_a_planner_may_not_be_called_as_a_baseline(plan_config):
     with pytest.raises(ConfigError, match="two rows are called 'random'"):
-        plan(plan_config(planners=[PLANNERS[0] | {"name": "random"}]))
+        plan_config(planners=[PLANNERS[0] | {"name": "random"}])
+    recorded = {"env": None, "goals": {"kind": "recorded"}}
+    with pytest.raises(ConfigError, match="two rows are called 'mean action'"):
+        plan_config(planners=[PLANNERS[0] | {"name": "mean action"}], **recorded)
+    assert plan_config(planners=[PLANNERS[0] | {"name": "random"}], **recorded)
 
 
 def test_the_budget_is_what_is_asked(plan_config):
     """Longer than the environment's own limit: it is truncated there, not here."""
+    goals = {"kind": "drawn", "steps": 120}
+    few = PLANNERS[1] | {"replan_every": 2}
     summary = plan(
-        plan_config(
-            goals={"kind": "drawn", "steps": 120}, episodes=1, seeds=[0], baselines=["random"], videos=0
-        )
+        plan_config(goals=goals, planners=[few], episodes=1, seeds=[0], baselines=["random"], videos=0)
     ).summary
-    assert len(summary["rows"]["random"]["distances"]) == 121
+    assert [len(row["distances"]) for row in summary["rows"].values()] == [121, 121]
+
+
+def test_a_policy_is_what_its_planner_says(world, plan_config):
+    model, env = load_world_model(world, device="cpu"), TwoRoom(TwoRoomEnv(kind="two-room", size=16))
+    for changes in ({"horizon": 5, "replan_every": 3, "warm_start": False}, {"horizon": 2}):
+        (planner,) = plan_config(planners=[PLANNERS[1] | changes]).planners
+        policy = policy_of(planner, model, env)
+        found = (policy.horizon, policy.replan_every, policy.warm_start)
+        assert found == (changes["horizon"], changes.get("replan_every", 1), changes.get("warm_start", True))
+        assert (policy.solver.samples, policy.solver.iterations) == (8, 2)
 
 
 def test_planning_with_a_trained_model_needs_no_gradient(plan_config):
@@ -241,3 +282,42 @@ def test_planning_with_a_trained_model_needs_no_gradient(plan_config):
     gradient = {"kind": "gradient", "restarts": 2, "iterations": 2}
     planners = [{"name": "gradient", "solver": gradient, "costs": [{"kind": "goal"}], "horizon": 2}]
     assert "gradient" in plan(plan_config(planners=planners, baselines=[], episodes=1)).summary["rows"]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_simulator_plans_in_environment_steps(plan_config, world_config, own):
+    """Beside a world model that skips frames, it looks as far ahead in time unless it is told otherwise."""
+    config = world_config(data={"frame_skip": 3, "window": 3}, horizon=1, value=None, optim={"steps": 1})
+    train_world_model(config)
+    planners = [PLANNERS[1] | {"replan_every": 2, "warm_start": False}]
+    given = {"solver": CEM, "horizon": 5} if own else None
+    found = build_players(
+        plan_config(model=config.run_dir, planners=planners, simulator=given, baselines=["simulator"]),
+        load_world_model(config.run_dir, device="cpu"),
+        config,
+        lambda: TwoRoom(TwoRoomEnv(kind="two-room", size=16)),
+    )
+    search = found["simulator"].search
+    wanted = (5, 1, True, "cem") if own else (6, 6, False, "mppi")
+    assert (search.horizon, search.replan_every, search.warm_start, search.solver.kind) == wanted
+
+
+def test_planners_may_be_called_anything(plan_config):
+    planners = [PLANNERS[1] | {"name": name} for name in ("a/b: c", "a b  c")]
+    result = plan(plan_config(planners=planners, baselines=[], episodes=1, seeds=[0], videos=1))
+    assert len(list((result.run_dir / "videos").glob("*.gif"))) == 2
+
+
+def test_behaviour_cloning_learns_from_the_training_episodes_alone(world, monkeypatch):
+    learned = []
+    plain = cloning.fit_behaviour_cloning
+    monkeypatch.setattr(
+        cloning,
+        "fit_behaviour_cloning",
+        lambda latents, actions, **k: learned.extend(actions) or plain(latents, actions, **k),
+    )
+    trained = trained_config(world)
+    model = load_world_model(world, device="cpu")
+    clone_behaviour(model, trained, steps=1, seed=0)
+    episodes = open_episodes(trained.data.sources, test_fraction=trained.data.test_fraction)
+    assert [a.tolist() for a in learned] == [episode.actions.tolist() for episode in episodes.train]

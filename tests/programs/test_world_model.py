@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from jepa.data.trajectories.episodes import open_episodes
 from jepa.errors import CheckpointError, DataError
 from jepa.models.world_model import load_world_model, trained_config
 from jepa.models.zoo import load_encoder
+from jepa.probes.imagination import HorizonErrors
 from jepa.programs import world_model as program
+from jepa.programs import world_model_report as report
 from jepa.programs.train_step import train_step
 from jepa.programs.world_model import train_world_model
 from jepa.runtime.checkpoint import list_checkpoints, load_checkpoint
@@ -84,6 +87,101 @@ def test_a_finished_run_keeps_its_value(world_config, monkeypatch, capsys):
     assert train_world_model(config).status == "done"
     with pytest.raises(pytest.fail.Exception, match="learned again"):
         train_world_model(config.model_copy(update={"value": config.value.model_copy(update={"steps": 5})}))
+
+
+def test_ctrl_c_ends_the_learning_of_a_value_and_the_same_command_goes_on(world_config, monkeypatch):
+    config, before, during = world_config(), signal.getsignal(signal.SIGINT), []
+
+    def interrupted(*arguments, **settings):
+        during.append(signal.getsignal(signal.SIGINT))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "fit_temporal_distance", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_world_model(config)
+    assert during == [before]  # no signal is held back
+    assert train_world_model(config).status == "done"
+    assert "value" in stored(Path(config.run_dir))
+
+
+def test_every_step_draws_its_own_numbers(world_config, monkeypatch):
+    """SIGReg's directions, dropout: by the seed of the run and the step."""
+    seeds = []
+
+    def step(state, batch):
+        signals = train_step(state, batch)
+        seeds.append(torch.initial_seed())
+        return signals
+
+    monkeypatch.setattr(program, "train_step", step)
+    for seed in (0, 1):
+        run_dir = f"{world_config().run_dir}-{seed}"
+        train_world_model(world_config(seed=seed, run_dir=run_dir, value=None, optim={"steps": 3}))
+    assert len(seeds) == len(set(seeds)) == 6
+
+
+def test_who_sees_which_episodes(world_config, monkeypatch):
+    """Test episodes are measured and drawn, and nothing else sees them."""
+    seen = {}
+
+    def watch(module, name, place):
+        plain = getattr(module, name)
+
+        def watched(*arguments, **settings):
+            seen.setdefault(name, []).extend(episode.name for episode in arguments[place])
+            return plain(*arguments, **settings)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(program, "window_stream", 0)
+    watch(program, "encode_episodes", 1)
+    watch(program, "action_statistics", 0)
+    watch(report, "imagined_sheet", 1)
+    watch(report, "all_windows", 0)
+    config = world_config()
+    train_world_model(config)
+    episodes = open_episodes(config.data.sources, test_fraction=config.data.test_fraction)
+    train, test = ({episode.name for episode in part} for part in (episodes.train, episodes.test))
+    assert {name: set(names) for name, names in seen.items()} == {
+        "window_stream": train,
+        "encode_episodes": train,
+        "action_statistics": train,
+        "imagined_sheet": train,
+        "all_windows": test,
+    }
+
+
+def test_errors_are_measured_over_the_context_and_the_horizon(world_config, monkeypatch):
+    """Windows of both, for the numbers and for the sheet; the shortest episode that has them is enough."""
+    shapes = []
+    plain = report.imagined_sheet
+    monkeypatch.setattr(
+        report,
+        "imagined_sheet",
+        lambda model, train, windows, context: (
+            shapes.append(windows.frames.shape) or plain(model, train, windows, context=context)
+        ),
+    )
+    dynamics = {"kind": "adaln", "depth": 1, "width": 16, "heads": 2, "history": 3}
+    for horizon, is_measured in ((13, True), (14, False)):  # (3 + 13 - 1) * 2 steps are an episode's 30
+        config = world_config(
+            **{"run_dir": f"{world_config().run_dir}-{horizon}", "dynamics": dynamics, "value": None},
+            **{"data": {"frame_skip": 2}, "horizon": horizon, "optim": {"steps": 1}},
+        )
+        summary = train_world_model(config).summary
+        assert ("prediction" in summary) == is_measured
+        if is_measured:
+            assert len(summary["prediction"]["world_model"]) == 13
+            assert summary["prediction"]["windows"] == summary["test_episodes"]
+    assert [shape[1] for shape in shapes] == [16]
+
+
+def test_a_table_shows_the_errors_of_its_steps():
+    errors = HorizonErrors(5, *(tuple(10.0 * line + step for step in range(1, 12)) for line in (1, 2, 3)))
+    table = report.error_table(errors)
+    assert [column.header for column in table.columns[1:]] == [f"step {n}" for n in (1, 2, 4, 8, 11)]
+    assert [list(column.cells) for column in table.columns[1:3]] == [["11", "21", "31"], ["12", "22", "32"]]
 
 
 def test_every_frame_is_in_some_paced_episode(world_config, monkeypatch):

@@ -102,3 +102,20 @@ def test_more_lines_than_colours_are_told_apart_by_dashes():
         r'<polyline[^>]*stroke="(#\w+)"[^>]*?(stroke-dasharray="[^"]+")?/>', line_chart("t", many)
     )
     assert len(styles) == len(set(styles)) == len(many)
+
+
+def test_a_legend_of_many_long_names_takes_rows_and_none_is_cut():
+    names = ["CEM, learned distance", "CEM, latent distance", "random", "behaviour cloning", "simulator"]
+    lines_of = [Series(name, [0, 1], [place, 1]) for place, name in enumerate(names)]
+    many, few = (parse(line_chart("t", lines_of[:count])) for count in (5, 2))
+    _, _, width, height = map(float, many.get("viewBox").split())
+    texts = {text.text: text for text in many.iter(f"{SVG}text")}
+    places = [(float(texts[name].get("x")), float(texts[name].get("y"))) for name in names]
+    assert all(x + 6.2 * len(name) <= width for (x, _), name in zip(places, names, strict=True))
+    assert len(set(places)) == 5 and places == sorted(places, key=lambda place: (place[1], place[0]))
+    # The plot lies lower by what the picture grew, so that the legend is not drawn over it.
+    lower = height - float(few.get("viewBox").split()[3])
+    (group,) = many.iter(f"{SVG}g")
+    assert lower == places[-1][1] - places[0][1] > 0 and group.get("transform") == f"translate(0 {lower:g})"
+    assert len(list(group.iter(f"{SVG}polyline"))) == 5
+    assert not list(few.iter(f"{SVG}g"))

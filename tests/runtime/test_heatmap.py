@@ -41,3 +41,18 @@ def test_equal_values_are_drawn():
 def test_sizes_that_do_not_fit():
     with pytest.raises(ValueError, match="values must be 2 rows of 3 numbers"):
         heatmap("f", [0, 1, 2], [0, 1], [[1, 2, 3]], x_label="a", y_label="b")
+    with pytest.raises(ValueError, match="two columns and two rows, got 1 and 2"):
+        heatmap("f", [0], [0, 1], [[1], [2]], x_label="a", y_label="b")
+
+
+def test_marks_stand_at_their_places_and_in_the_legend():
+    svg = draw(marks=(Mark("corner", 1, 0, "#ff0000"), Mark("other", -1, 1, "#00ff00")))
+    drawn = cells(draw())
+    crosses = re.findall(r'<path d="M([\d.]+) ([\d.]+)l[^"]*" stroke="(#\w+)" stroke-width="2.4"', svg)
+    (x, y, _), (legend_x, legend_y, _) = ([c for c in crosses if c[2] == "#ff0000"][i] for i in (0, 1))
+    right, low = max(c[0] for c in drawn), max(c[1] for c in drawn)
+    assert float(x) + 5 > right and float(y) + 5 > low  # in the cell of x = 1, y = 0
+    assert float(legend_y) > low + 30 and float(legend_x) < float(x)
+    assert "corner</text>" in svg and "other</text>" in svg
+    height = float(re.search(r'viewBox="0 0 \S+ (\d+)"', svg).group(1))
+    assert height > float(legend_y) + 5
