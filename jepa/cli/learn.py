@@ -49,9 +49,7 @@ def demo(
         from jepa.programs.demo_plan import demo_plan
 
         found = demo_plan(directory, seed=seed, overrides=overrides or [])
-        answer(
-            as_json, {"status": found.status, "run_dir": str(found.plan), "summary": found.summary}, None
-        )
+        answer(as_json, {"status": found.status, "run_dir": str(found.plan), "summary": found.summary}, None)
         return
     from jepa.programs.demo import demo as run
 
