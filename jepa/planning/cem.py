@@ -35,7 +35,10 @@ class CEM(Solver):
     def __post_init__(self) -> None:
         """Check the settings. Raises ConfigError."""
         super().__post_init__()
-        check_elites(self.elites, self.samples)
+        if self.elites > self.samples:
+            raise ConfigError(
+                f"elites {self.elites} of {self.samples} samples -- there must be as many samples or more"
+            )
 
     def run(self, search: Search) -> None:
         """Draw, ask, fit."""
@@ -53,9 +56,3 @@ class CEM(Solver):
                 search.ask(proposal.centre())  # what the last round led to is a candidate too
             if search.end_round(tolerance=self.tolerance):
                 return
-
-
-def check_elites(elites: int, samples: int) -> None:
-    """Raise ConfigError where a round cannot have so many elites."""
-    if elites > samples:
-        raise ConfigError(f"elites {elites} of {samples} samples -- there must be as many samples or more")

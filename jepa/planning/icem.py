@@ -4,44 +4,25 @@ from dataclasses import dataclass
 
 import torch
 
-from jepa.planning.cem import check_elites
+from jepa.planning.cem import CEM
 from jepa.planning.search import Search, lowest
-from jepa.planning.solver import Solver
 
 
 @dataclass(frozen=True, kw_only=True)
-class ICEM(Solver):
+class ICEM(CEM):
     """CEM with coloured noise, fewer candidates each round and elites that compete again (iCEM, arXiv:2008.06389).
 
     Of the paper's elites that are shifted to the next decision, the best one comes back, as the warm start. The
-    centre of the distribution is a candidate in the first and the last round.
+    centre of the distribution is a candidate in the first and the last round. ``samples`` are those of the first round
+    (the paper's ``momentum`` is .1).
     """
 
-    samples: int = 300
-    """Candidates of the first round."""
-    iterations: int = 10
-    """Rounds."""
-    elites: int = 30
-    """Best candidates of a round, which the distribution is fitted to."""
-    initial_std: float = 0.5
-    """Deviation of the first round."""
-    min_std: float = 0.05
-    """Smallest deviation."""
-    momentum: float = 0.0
-    """Share of the last mean and deviation that is kept (iCEM: .1)."""
-    tolerance: float = 0.0
-    """Stop where the lowest cost fell by less than this fraction in a round; 0 runs all rounds."""
     noise_beta: float = 2.0
     """Exponent of the noise's spectrum over environment steps; 0 is white."""
     decay: float = 1.25
     """The number of samples is divided by this each round, down to twice the elites."""
     keep: float = 0.3
     """Share of the elites that compete again in the next round."""
-
-    def __post_init__(self) -> None:
-        """Check the settings. Raises ConfigError."""
-        super().__post_init__()
-        check_elites(self.elites, self.samples)
 
     def run(self, search: Search) -> None:
         """Draw, ask, fit; kept elites bring the costs they had."""
