@@ -8,11 +8,11 @@ import sys
 
 import typer
 
-from jepa.cli import act, data, learn, measure
+from jepa.cli import data, learn, measure, planning
 from jepa.cli.app import app
 from jepa.errors import ConfigError, JepaError
 
-__all__ = ["act", "app", "data", "learn", "main", "measure"]
+__all__ = ["app", "data", "learn", "main", "measure", "planning"]
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from jepa import __version__
 
 app = typer.Typer(
     name="jepa",
-    help="JEPA: video files in, a frozen encoder out, and a probe number to trust.",
+    help="JEPA: video files in, a frozen encoder out, a probe number to trust, and a planner that acts.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

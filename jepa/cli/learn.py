@@ -44,7 +44,7 @@ def demo(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Watch a JEPA learn from generated mp4 files on the CPU, and see what it learned (minutes)."""
+    """Watch a JEPA learn on the CPU, from mp4 files or, with --plan, to act; and see what it learned (minutes)."""
     if plan:
         from jepa.programs.demo_plan import demo_plan
 

@@ -1,4 +1,4 @@
-"""Verbs that learn what actions do, and act."""
+"""Verbs that learn what actions do, and plan."""
 
 from typing import Annotated
 
