@@ -46,10 +46,10 @@ def plan_config(folder: Path, *, size: int, episodes: int) -> PlanConfig:
     """Every goal lies in the other room."""
     planner = {
         "name": "CEM",
-        "solver": {"kind": "cem", "samples": 64, "iterations": 3, "elites": 8},
+        "solver": {"kind": "cem", "samples": 48, "iterations": 2, "elites": 6},
         "costs": [{"kind": "value", "steps": "all"}],
         "horizon": 6,
-        "replan_every": 3,
+        "replan_every": 6,
     }
     values = {
         "run_dir": str(folder / "plan"),
@@ -73,7 +73,7 @@ def main() -> None:
     arguments.add_argument("--recordings", type=int, default=300, help="episodes to learn from")
     arguments.add_argument("--steps", type=int, default=800, help="training steps of the dynamics")
     arguments.add_argument("--value-steps", type=int, default=3000, help="those of the distance in time")
-    arguments.add_argument("--episodes", type=int, default=50, help="episodes to play")
+    arguments.add_argument("--episodes", type=int, default=30, help="episodes to play")
     given = arguments.parse_args()
     env = {"kind": "two-room", "size": given.size}
     collect(CollectConfig(env=env, path=str(given.dir / "episodes"), episodes=given.recordings))
