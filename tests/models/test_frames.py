@@ -93,7 +93,8 @@ def test_where_something_is_can_be_read(kind):
     frames[0, 0, :, 18:22, 18:22] = 255
     frames[0, 1, :, 42:46, 42:46] = 255
     here, there, nowhere = encoder(frames)[0, :, 0]
-    assert (here - there).norm() > 0.05 * (here - nowhere).norm()
+    # Untrained ViTs: .04 to .2 over seeds with sin-cos positions, below .001 with rotary ones.
+    assert (here - there).norm() > 0.01 * (here - nowhere).norm()
 
 
 def test_batch_norm_uses_running_statistics_in_eval_mode(frames):
