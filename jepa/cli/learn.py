@@ -20,16 +20,7 @@ def pretrain(
     from jepa.programs.pretrain import pretrain as run
 
     result = run(parsed)
-    answer(
-        as_json,
-        {
-            "status": result.status,
-            "step": result.step,
-            "run_dir": str(result.run_dir),
-            "summary": result.summary,
-        },
-        f"{result.status} at step {result.step}: {result.run_dir}",
-    )
+    answer(as_json, result.to_dict(), str(result))
 
 
 @app.command()

@@ -21,16 +21,7 @@ def world_model(
     from jepa.programs.world_model import train_world_model as run
 
     result = run(parsed)
-    answer(
-        as_json,
-        {
-            "status": result.status,
-            "step": result.step,
-            "run_dir": str(result.run_dir),
-            "summary": result.summary,
-        },
-        f"{result.status} at step {result.step}: {result.run_dir}",
-    )
+    answer(as_json, result.to_dict(), str(result))
 
 
 @app.command()

@@ -52,7 +52,7 @@ class CemConfig(IterativeSolver):
 class ICemConfig(CemConfig):
     """CEM with coloured noise, kept elites and fewer samples each round (arXiv:2008.06389)."""
 
-    kind: Literal["icem"]  # type: ignore[assignment]
+    kind: Literal["icem"]  # type: ignore[assignment]  # it tells the two apart
     noise_beta: Annotated[float, Field(ge=0)] = 2.0
     """Exponent of the noise's spectrum over the horizon; 0 is white."""
     decay: Annotated[float, Field(ge=1)] = 1.25

@@ -103,6 +103,17 @@ class TrainingConfig(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: TrainingLog = TrainingLog()
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = [message for is_wrong, message in self._rules() if is_wrong]
+        if problems:
+            raise ConfigError(problems)
+        return self
+
+    def _rules(self) -> list[tuple[bool, str]]:
+        """Cross-field rules of a program, as (broken, message)."""
+        return []
+
 
 class PretrainConfig(TrainingConfig):
     """A pre-training run."""
@@ -115,13 +126,6 @@ class PretrainConfig(TrainingConfig):
     log: LogConfig = LogConfig()
     probes: tuple[ProbeTask, ...] = ()
     """Linear probes at the end of the run, beside raw pixels and a random-init encoder of the same shape."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        problems = [message for is_wrong, message in self._rules() if is_wrong]
-        if problems:
-            raise ConfigError(problems)
-        return self
 
     def _rules(self) -> list[tuple[bool, str]]:
         """Cross-field rules, as (broken, message)."""

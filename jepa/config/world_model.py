@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 from jepa.config.schema import TrainingConfig
 from jepa.config.section import Positive, Section
 from jepa.config.trajectories import TrajectoryData
-from jepa.errors import ConfigError
 
 
 class FrozenFrames(Section):
@@ -197,13 +196,6 @@ class WorldModelConfig(TrainingConfig):
     """Also learn a distance in time, for planning."""
     horizon: Positive = 16
     """Model steps over which prediction errors are reported."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        problems = [message for is_wrong, message in self._rules() if is_wrong]
-        if problems:
-            raise ConfigError(problems)
-        return self
 
     def _rules(self) -> list[tuple[bool, str]]:
         """Cross-field rules, as (broken, message)."""

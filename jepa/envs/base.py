@@ -40,7 +40,7 @@ class PixelEnv(gymnasium.Env[Observation, NDArray[Any]], ABC):
         observed: dict[str, spaces.Space[Any]] = {"pixels": spaces.Box(0, 255, (size, size, 3), np.uint8)}
         if proprio_space is not None:
             observed["proprio"] = proprio_space
-        self.observation_space: spaces.Dict = spaces.Dict(observed)  # type: ignore[assignment]
+        self.observation_space: spaces.Dict = spaces.Dict(observed)  # type: ignore[assignment]  # narrower than gymnasium's
         self.action_space = action_space
         self.render_mode = "rgb_array"
         self.size = size

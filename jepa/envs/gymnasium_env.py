@@ -74,7 +74,7 @@ class RegisteredEnv(GoalEnv):
         """
         write_state(self._scratch, self.check_state(state))
         if self._camera is not None:
-            return self._camera.draw(self._scratch.data)  # type: ignore[attr-defined]
+            return self._camera.draw(self._scratch.data)  # type: ignore[attr-defined]  # MuJoCo's, as it has a camera
         try:
             picture: Any = self._scratch.render()
         except gymnasium.error.DependencyNotInstalled as error:
@@ -174,7 +174,7 @@ def prepare(env: gymnasium.Env[Any, Any], name: str) -> None:
             "goals.kind: recorded"
         )
     if is_mujoco(env):
-        forget_history(load_mujoco(extra="mujoco"), env.model)  # type: ignore[attr-defined]
+        forget_history(load_mujoco(extra="mujoco"), env.model)  # type: ignore[attr-defined]  # is_mujoco says so
 
 
 def check_actions(space: spaces.Space[Any], name: str) -> None:

@@ -127,8 +127,9 @@ class WatchedEnv(PixelEnv):
 
 def is_picture(space: spaces.Space[Any]) -> bool:
     """Say whether an observation is a picture, (H, W, 3) uint8."""
-    is_image = isinstance(space, spaces.Box) and space.dtype == np.uint8 and space.shape[2:] == (3,)
-    return is_image and min(space.shape[:2]) >= PICTURE_SMALLEST  # type: ignore[index]
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or space.shape[2:] != (3,):
+        return False
+    return min(space.shape[:2]) >= PICTURE_SMALLEST
 
 
 def proprio_space(space: spaces.Space[Any]) -> spaces.Box | None:
@@ -137,12 +138,11 @@ def proprio_space(space: spaces.Space[Any]) -> spaces.Box | None:
     >>> proprio_space(spaces.Box(-1, 1, (3,), np.float64))
     Box(-1.0, 1.0, (3,), float32)
     """
-    is_row = (
-        isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating)
-    )
-    if not is_row or space.shape[0] > PROPRIO_LARGEST:  # type: ignore[index]
+    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
         return None
-    return spaces.Box(space.low.astype(np.float32), space.high.astype(np.float32))  # type: ignore[attr-defined]
+    if len(space.shape) != 1 or space.shape[0] > PROPRIO_LARGEST:
+        return None
+    return spaces.Box(space.low.astype(np.float32), space.high.astype(np.float32))
 
 
 def read_info(env: gymnasium.Env[Any, Any]) -> Info:

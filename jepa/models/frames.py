@@ -75,7 +75,7 @@ class FrozenFrameEncoder(FrameEncoder):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FrozenFrameEncoder":
         """Move or cast the hidden encoder too; this is what `to` calls."""
         self.encoder._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it so
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # likewise
 
     @torch.no_grad()
     def forward(self, frames: Tensor) -> Tensor:

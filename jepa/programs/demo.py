@@ -6,7 +6,8 @@ from pathlib import Path
 
 from jepa.config.load import load_config
 from jepa.config.schema import PretrainConfig
-from jepa.programs.pretrain import PretrainResult, pretrain
+from jepa.programs.loop import TrainingResult
+from jepa.programs.pretrain import pretrain
 from jepa.runtime.terminal import Progress
 
 RECIPE = Path(__file__).with_name("demo.yaml")
@@ -26,7 +27,7 @@ def demo_config(directory: Path, *, seed: int = 0, overrides: Sequence[str] = ()
     return load_config(RECIPE, [*chosen, f"seed={seed}", *overrides])
 
 
-def demo(directory: Path, *, seed: int = 0, overrides: Sequence[str] = ()) -> PretrainResult:
+def demo(directory: Path, *, seed: int = 0, overrides: Sequence[str] = ()) -> TrainingResult:
     """Run the recipe; a demo that was interrupted continues. The probe tables and the report are the outcome."""
     config = demo_config(directory, seed=seed, overrides=overrides)
     Progress(config.optim.steps).note(f"videos, run and report go to {directory}; videos are written once")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor
@@ -77,6 +78,30 @@ def resume(state: State[Any, Any], run: RunDir, *, free: Collection[str]) -> boo
         )
     state.load_state_dict(loaded)
     return True
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training run ended with."""
+
+    status: str
+    """done or interrupted."""
+    step: int
+    run_dir: Path
+    summary: dict[str, Any]
+    """The contents of summary.json; empty when interrupted."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {
+            "status": self.status,
+            "step": self.step,
+            "run_dir": str(self.run_dir),
+            "summary": self.summary,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.status} at step {self.step}: {self.run_dir}"
 
 
 # What may change between two parts of any run: it moves no weight, but for rounding.

@@ -1,10 +1,7 @@
 """`jepa pretrain`: video files in, a run directory with a trained encoder out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,7 +13,7 @@ from jepa.data.sources import Source, open_sources
 from jepa.objectives import Objective
 from jepa.programs.finish import finish
 from jepa.programs.health import Health
-from jepa.programs.loop import FREE_TO_CHANGE, Loop, resume
+from jepa.programs.loop import FREE_TO_CHANGE, Loop, TrainingResult, resume
 from jepa.programs.masking import masks_for
 from jepa.programs.pretrain_step import PretrainState, fresh_state, pretrain_step
 from jepa.runtime.device import resolve_device
@@ -26,19 +23,7 @@ from jepa.runtime.terminal import Progress
 from jepa.types import Batch
 
 
-@dataclass(frozen=True)
-class PretrainResult:
-    """What a run ended with."""
-
-    status: str
-    """done or interrupted."""
-    step: int
-    run_dir: Path
-    summary: dict[str, Any]
-    """The contents of summary.json; empty when interrupted."""
-
-
-def pretrain(config: PretrainConfig, *, objective: Objective | None = None) -> PretrainResult:
+def pretrain(config: PretrainConfig, *, objective: Objective | None = None) -> TrainingResult:
     """Train, probe and report; continue when ``config.run_dir`` holds an unfinished run.
 
     ``objective`` replaces the one that the config names, for methods of your own.
@@ -61,9 +46,9 @@ def pretrain(config: PretrainConfig, *, objective: Objective | None = None) -> P
             progress.note(
                 f"{interrupts.requested}: checkpoint of step {state.step} written; the same command goes on"
             )
-            return PretrainResult("interrupted", state.step, run.root, {})
+            return TrainingResult("interrupted", state.step, run.root, {})
         summary = finish(state, sources, run, progress)
-    return PretrainResult("done", state.step, run.root, summary)
+    return TrainingResult("done", state.step, run.root, summary)
 
 
 def training(state: PretrainState, sources: tuple[Source, ...], run: RunDir) -> Loop[Batch]:

@@ -1,9 +1,7 @@
 """`jepa world-model`: episodes in, a run directory with a world model out."""
 
 import time
-from dataclasses import astuple, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import astuple
 
 import torch
 
@@ -18,7 +16,7 @@ from jepa.models.world_model import build_world_model
 from jepa.objectives.dynamics import DynamicsObjective, build_objective
 from jepa.objectives.temporal_distance import fit_temporal_distance
 from jepa.programs.latents import encode_episodes
-from jepa.programs.loop import FREE_TO_CHANGE, Loop, resume
+from jepa.programs.loop import FREE_TO_CHANGE, Loop, TrainingResult, resume
 from jepa.programs.state import State
 from jepa.programs.train_step import train_step
 from jepa.programs.world_model_report import finish_world_model
@@ -33,19 +31,7 @@ from jepa.types import Windows
 WorldModelState = State[WorldModelConfig, DynamicsObjective]
 
 
-@dataclass(frozen=True)
-class WorldModelResult:
-    """What a run ended with."""
-
-    status: str
-    """done or interrupted."""
-    step: int
-    run_dir: Path
-    summary: dict[str, Any]
-    """The contents of summary.json; empty when interrupted."""
-
-
-def train_world_model(config: WorldModelConfig) -> WorldModelResult:
+def train_world_model(config: WorldModelConfig) -> TrainingResult:
     """Train, measure prediction errors and report; continue when ``config.run_dir`` holds an unfinished run.
 
     Raises ConfigError, DataError, CheckpointError or RunError; SIGTERM and Ctrl-C end with a checkpoint.
@@ -76,10 +62,10 @@ def train_world_model(config: WorldModelConfig) -> WorldModelResult:
             progress.note(
                 f"{interrupts.requested}: checkpoint of step {state.step} written; the same command goes on"
             )
-            return WorldModelResult("interrupted", state.step, run.root, {})
+            return TrainingResult("interrupted", state.step, run.root, {})
         learn_value(state, episodes, run, progress)
         summary = finish_world_model(state.objective.world_model, config, episodes, run, progress)
-    return WorldModelResult("done", state.step, run.root, summary)
+    return TrainingResult("done", state.step, run.root, summary)
 
 
 def fresh_state(config: WorldModelConfig, episodes: Episodes, device: torch.device) -> WorldModelState:

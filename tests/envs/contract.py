@@ -101,3 +101,13 @@ def check_missing(monkeypatch, build, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(RunError, match=rf"^{module} cannot be imported .*pip install 'jepa\[{extra}\]'$"):
         build()
+
+
+CHECKS = [
+    check_gymnasium,
+    check_exact_state,
+    check_drawing_changes_nothing,
+    check_goals_are_hidden,
+    check_seeds,
+    check_bad_input,
+]

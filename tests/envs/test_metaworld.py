@@ -29,17 +29,7 @@ def test_a_missing_package_is_named(monkeypatch, module):
 
 
 @pytest.mark.filterwarnings("ignore:.*infinity")  # the package gives the hand no bound
-@pytest.mark.parametrize(
-    "check",
-    [
-        contract.check_gymnasium,
-        contract.check_exact_state,
-        contract.check_drawing_changes_nothing,
-        contract.check_goals_are_hidden,
-        contract.check_seeds,
-        contract.check_bad_input,
-    ],
-)
+@pytest.mark.parametrize("check", contract.CHECKS)
 def test_contract(env, check):
     check(env)
 
