@@ -7,17 +7,41 @@ from pydantic import Field, model_validator
 from jepa.config.section import Fraction, Positive, Range, Section
 
 
+class SizeConfig(Section):
+    """Shape of a vision transformer of no published size."""
+
+    width: Positive
+    """Width of a token; `heads` must divide it."""
+    depth: Positive
+    """Blocks."""
+    heads: Positive
+    """Attention heads."""
+    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    """Hidden width of the MLP over `width`."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads {self.heads} must divide width {self.width}")
+        return self
+
+
 class ModelConfig(Section):
     """The encoder's shape."""
 
-    size: str = "tiny"
-    """One of `jepa.models.SIZES`: nano, micro, mini (CPU), tiny, small, base, large, huge, giant, gigantic."""
+    size: str | SizeConfig = "tiny"
+    """One of `jepa.models.SIZES`: nano, micro, mini (CPU), tiny, small, base, large, huge, giant, gigantic; or
+    width, depth, heads and mlp_ratio."""
     patch: Positive = 16
     """Pixels along each side of a patch."""
     tubelet: Positive = 2
     """Frames per token along time. Images are embedded by a patch embedding of their own."""
-    positions: Literal["rotary", "sincos"] = "rotary"
-    """3-D rotary (V-JEPA 2) or fixed 3-D sin-cos (V-JEPA 1)."""
+    positions: Literal["rotary", "sincos", "sincos-2d"] = "rotary"
+    """3-D rotary (V-JEPA 2), fixed 3-D sin-cos (V-JEPA 1), or fixed sin-cos of width and height (I-JEPA)."""
+    rotary_layout: Literal["paired", "released"] = "paired"
+    """Which angle turns which channel. paired: one per pair. released: as V-JEPA 2's weights were trained."""
+    position_grid: tuple[Positive, Positive, Positive] | None = None
+    """Tokens along time, height and width whose positions were learned with; those of other grids are fitted in."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Stochastic depth rate of the last block; earlier blocks scale linearly from 0."""
     checkpoint_activations: bool = False

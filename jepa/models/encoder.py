@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from jepa.config.method import ModelConfig
 from jepa.models.blocks import NORM_EPS, Blocks, init_weights
 from jepa.models.clip_encoder import ClipEncoder
-from jepa.models.positions import rotary, sincos
+from jepa.models.positions import Positions
 from jepa.models.sizes import size
 from jepa.preprocess import MEAN, RGB, STD, Resolution
 from jepa.types import Grid
@@ -51,7 +51,7 @@ class Encoder(ClipEncoder):
         super().__init__(resolution, mean, std)
         shape = size(config.size)
         self.dim, self.heads = shape.width, shape.heads
-        self.patch, self.tubelet, self.positions = config.patch, config.tubelet, config.positions
+        self.patch, self.tubelet, self.positions = config.patch, config.tubelet, Positions.of(config)
         cube = (self.tubelet, self.patch, self.patch)
         # An embedding that no batch uses would never learn, so only what the data needs is built.
         self.patch_embed = nn.Conv3d(3, self.dim, cube, cube) if video else None
@@ -79,9 +79,9 @@ class Encoder(ClipEncoder):
         """
         grid = self.grid(clip.shape)
         tokens = self._embed(clip)  # (B, N, D)
-        if self.positions == "sincos":
-            tokens = tokens + sincos(grid, self.dim, clip.device).to(tokens.dtype)
-        table = rotary(grid, self.dim // self.heads, clip.device) if self.positions == "rotary" else None
+        if (added := self.positions.added(grid, self.dim, clip.device)) is not None:
+            tokens = tokens + added.to(tokens.dtype)
+        table = self.positions.rotary(grid, self.dim // self.heads, clip.device)
         if keep is not None:
             tokens, table = take(tokens, keep), table.take(keep) if table else None  # (B, K, D)
         return self.norm(self.blocks(tokens, table))

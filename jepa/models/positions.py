@@ -4,14 +4,20 @@ Positions are functions of the token grid alone, so any resolution and length wo
 once per forward pass, not once per block.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from jepa.config.method import ModelConfig
 from jepa.types import Grid
 
 BASE = 10_000.0
+
+Layout = Literal["paired", "released"]
+"""Which angle turns which channel of a head's third, see `rotary_at`."""
 
 
 def coordinates(grid: Grid, device: torch.device | None = None) -> Tensor:
@@ -31,20 +37,29 @@ class Rotary(NamedTuple):
         return Rotary(self.cos[index], self.sin[index])
 
 
-def rotary(grid: Grid, head_width: int, device: torch.device | None = None) -> Rotary:
+def rotary(
+    grid: Grid, head_width: int, device: torch.device | None = None, *, layout: Layout = "paired"
+) -> Rotary:
     """Build 3-D rotary tables: the head is split in three, for time, height and width (V-JEPA 2, section 2.1).
 
     Each third has an even number of channels; what is left over (at most 5 channels) is not rotated.
     """
-    return rotary_at(coordinates(grid, device), head_width)
+    return rotary_at(coordinates(grid, device), head_width, layout=layout)
 
 
-def rotary_at(places: Tensor, head_width: int) -> Rotary:
-    """Build rotary tables for tokens at ``places``, (N, axes) float: the head is split evenly over the axes."""
+def rotary_at(places: Tensor, head_width: int, *, layout: Layout = "paired") -> Rotary:
+    """Build rotary tables for tokens at ``places``, (N, axes) float: the head is split evenly over the axes.
+
+    ``paired`` turns both channels of a pair by one angle, which is a rotation. ``released`` lays the angles side by
+    side twice, so that the two channels of a pair meet different angles: no rotation, and scores then depend on more
+    than differences of positions, but the released weights of V-JEPA 2 were trained with it (a note in their code,
+    src/models/utils/modules.py, rotate_queries_or_keys, says so).
+    """
     part = 2 * (head_width // (2 * places.shape[-1]))
     frequency = BASE ** (-torch.arange(0, part, 2, dtype=torch.float32, device=places.device) / part)
     angle = places.unsqueeze(-1) * frequency  # (N, axes, part / 2)
-    angle = angle.repeat_interleave(2, dim=-1).flatten(1)  # (N, axes * part), each angle once per pair
+    angle = angle.repeat_interleave(2, dim=-1) if layout == "paired" else angle.repeat(1, 1, 2)
+    angle = angle.flatten(1)  # (N, axes * part)
     return Rotary(angle.cos(), angle.sin())
 
 
@@ -63,3 +78,65 @@ def sincos(grid: Grid, width: int, device: torch.device | None = None) -> Tensor
     frequency = BASE ** (-torch.arange(half, dtype=torch.float32, device=device) / half)
     angle = coordinates(grid, device).unsqueeze(-1) * frequency  # (N, 3, half)
     return torch.cat((angle.sin(), angle.cos()), dim=-1).flatten(1)[:, :width]
+
+
+def sincos_2d(grid: Grid, width: int, device: torch.device | None = None) -> Tensor:
+    """Return fixed sin-cos embeddings of width and height, (N, width), the same at all times (I-JEPA, released code).
+
+    The first half of the channels tells the column, the second the row; in each, sines come before cosines.
+    Raises ValueError where ``width`` is no multiple of 4.
+    """
+    if width % 4:
+        raise ValueError(f"width must be a multiple of 4, got {width}")
+    quarter = width // 4
+    frequency = BASE ** (-torch.arange(quarter, dtype=torch.float32, device=device) / quarter)
+    angle = coordinates(grid, device)[:, [2, 1]].unsqueeze(-1) * frequency  # (N, 2, quarter)
+    return torch.cat((angle.sin(), angle.cos()), dim=-1).flatten(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """How tokens are told where they stand: an embedding added before the blocks, or rotary tables inside them."""
+
+    kind: Literal["rotary", "sincos", "sincos-2d"] = "rotary"
+    layout: Layout = "paired"
+    trained: Grid | None = None
+    """The grid that the weights were trained on; None takes every grid as it is."""
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> Self:
+        """Return the positions that ``config`` asks for."""
+        trained = None if config.position_grid is None else Grid(*config.position_grid)
+        return cls(config.positions, config.rotary_layout, trained)
+
+    def rotary(self, grid: Grid, head_width: int, device: torch.device | None = None) -> Rotary | None:
+        """Return the tables for the tokens of ``grid``, (N, d), or None where positions are added.
+
+        Tokens of another grid than the trained one stand between its places, so that the frame keeps its extent.
+        """
+        if self.kind != "rotary":
+            return None
+        places = coordinates(grid, device)
+        if self.trained is not None:
+            places = places * places.new_tensor([t / g for t, g in zip(self.trained, grid, strict=True)])
+        return rotary_at(places, head_width, layout=self.layout)
+
+    def added(self, grid: Grid, width: int, device: torch.device | None = None) -> Tensor | None:
+        """Return what is added to the tokens of ``grid``, (N, width), or None for rotary positions.
+
+        The table of the trained grid is interpolated to another grid, in space bicubically for images and
+        trilinearly for videos; a shorter clip of the trained frame size takes the table's beginning (V-JEPA,
+        released code, src/models/vision_transformer.py).
+        """
+        if self.kind == "rotary":
+            return None
+        make = sincos if self.kind == "sincos" else sincos_2d
+        trained = grid if self.trained is None else self.trained
+        table = make(trained, width, device)
+        if grid[1:] == trained[1:] and grid.time <= trained.time:
+            return table[: grid.tokens]
+        volume = table.T.reshape(1, width, *trained)
+        if trained.time == grid.time == 1:
+            image = F.interpolate(volume[:, :, 0], size=grid[1:], mode="bicubic")
+            return image.flatten(2)[0].T
+        return F.interpolate(volume, size=tuple(grid), mode="trilinear").flatten(2)[0].T

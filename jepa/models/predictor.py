@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from jepa.config.method import PredictorConfig
 from jepa.models.blocks import NORM_EPS, Blocks, init_weights
-from jepa.models.positions import rotary, sincos
+from jepa.models.positions import Positions
 from jepa.types import Grid, Masks
 
 
@@ -13,11 +13,11 @@ class Predictor(nn.Module):
     """Narrow ViT that fills in features of hidden tokens (V-JEPA, section 3.1; I-JEPA, section 3)."""
 
     def __init__(
-        self, config: PredictorConfig, *, dim: int, patterns: int, positions: str = "rotary"
+        self, config: PredictorConfig, *, dim: int, patterns: int, positions: Positions | None = None
     ) -> None:
         """Build for encoder width ``dim`` and ``patterns`` mask patterns, each with a mask token of its own."""
         super().__init__()
-        self.heads, self.positions = config.heads, positions
+        self.heads, self.positions = config.heads, positions or Positions()
         self.embed = nn.Linear(dim, config.width)
         self.mask_tokens = nn.Parameter(torch.zeros(patterns, config.width))
         self.blocks = Blocks(config.width, config.depth, config.heads)
@@ -31,10 +31,8 @@ class Predictor(nn.Module):
         hidden = self.mask_tokens[pattern].to(known.dtype).expand(*masks.target.shape, -1)  # (B, M, P)
         tokens = torch.cat((known, hidden), dim=1)  # (B, K + M, P)
         places = torch.cat((masks.context, masks.target), dim=1)
-        table = None
-        if self.positions == "rotary":
-            table = rotary(grid, tokens.shape[-1] // self.heads, tokens.device).take(places)
-        else:
-            tokens = tokens + sincos(grid, tokens.shape[-1], tokens.device).to(tokens.dtype)[places]
-        tokens = self.blocks(tokens, table)
+        table = self.positions.rotary(grid, tokens.shape[-1] // self.heads, tokens.device)
+        if (added := self.positions.added(grid, tokens.shape[-1], tokens.device)) is not None:
+            tokens = tokens + added.to(tokens.dtype)[places]
+        tokens = self.blocks(tokens, table.take(places) if table else None)
         return self.proj(self.norm(tokens[:, context.shape[1] :]))

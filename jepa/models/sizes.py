@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from jepa.config.method import SizeConfig
 from jepa.errors import ConfigError
 
 
@@ -29,8 +30,10 @@ SIZES = {
 }
 
 
-def size(name: str) -> ViTSize:
-    """Return the size called ``name``; raises ConfigError naming the known ones."""
-    if name not in SIZES:
-        raise ConfigError(f"model.size: {name!r} is not a known size; allowed: {', '.join(SIZES)}")
-    return SIZES[name]
+def size(chosen: str | SizeConfig) -> ViTSize:
+    """Return the size that is called so, or spelled out; raises ConfigError naming the known ones."""
+    if isinstance(chosen, SizeConfig):
+        return ViTSize(chosen.width, chosen.depth, chosen.heads, chosen.mlp_ratio)
+    if chosen not in SIZES:
+        raise ConfigError(f"model.size: {chosen!r} is not a known size; allowed: {', '.join(SIZES)}")
+    return SIZES[chosen]

@@ -1,5 +1,6 @@
 """A world model in a latent space: frames in, imagined frames out; built from a config, or loaded."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -7,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from jepa.config.world_model import TokenDynamics, ValueConfig, WorldModelConfig
-from jepa.errors import CheckpointError, ConfigError, DataError
+from jepa.errors import ConfigError, DataError
 from jepa.models.dynamics import Dynamics, build_dynamics
+from jepa.models.formats import find_format
+from jepa.models.formats.exact import load_exactly
 from jepa.models.frames import FrameEncoder, build_frames
 from jepa.models.scaling import Scaling, Statistics
 from jepa.models.temporal_distance import TemporalDistance
@@ -208,31 +211,29 @@ def trained_config(source: str | Path) -> WorldModelConfig:
 
 
 def load_world_model(source: str | Path, *, device: str = "auto") -> LatentWorldModel:
-    """Load a frozen world model from a run directory of `jepa world-model` (its newest checkpoint) or a checkpoint.
+    """Load a frozen world model.
 
-    A frozen frame encoder is loaded from the source that the config names, and must be the one of the training.
+    ``source`` is a run directory of `jepa world-model` (its newest checkpoint), a checkpoint or a file or folder of
+    published weights, whose format is recognised, or ``FORMAT:PATH``. A frozen frame encoder is loaded from the
+    source that the config names, and must be the one of the training.
     Raises CheckpointError when ``source`` holds no world model.
     """
-    path = find_checkpoint(source)
-    state = load_checkpoint(path, program=WorldModelConfig.program)
-    config = WorldModelConfig.model_validate(state["config"], strict=False)
-    prefix = "world_model."
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in state["objective"].items()
-        if name.startswith(prefix)
-    }
+    found, place = find_format(str(source))
+    model = found.load_world_model(place)
+    assert isinstance(model, LatentWorldModel)
+    return model.requires_grad_(False).eval().to(resolve_device(device))
+
+
+def assemble_world_model(
+    config: WorldModelConfig, weights: Mapping[str, Tensor], source: str
+) -> LatentWorldModel:
+    """Build the world model of ``config`` on the CPU, with ``weights``, among them those of a learned distance.
+
+    Raises CheckpointError where they are not the weights of such a model.
+    """
     sizes = {name: len(weights.get(f"scaling.{name}_mean", ())) for name in ("action", "proprio")}
     model = build_world_model(config, action_size=sizes["action"], proprio_size=sizes["proprio"])
-    if "value" in state and config.value is not None:
+    if config.value is not None and any(name.startswith("value.") for name in weights):
         model.value = build_value(config.value, model)
-        weights |= {f"value.{name}": value for name, value in state["value"].items()}
-    try:
-        model.load_state_dict(weights)
-    except CheckpointError:  # another frozen encoder, which has its own message
-        raise
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path} does not hold the world model that its config describes: {error}"
-        ) from error
-    return model.requires_grad_(False).eval().to(resolve_device(device))
+    load_exactly(model, weights, source)
+    return model

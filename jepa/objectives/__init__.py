@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from jepa.config.schema import PretrainConfig
+from jepa.models.build import trained_networks
 from jepa.models.encoder import Encoder
 from jepa.models.predictor import Predictor
-from jepa.models.zoo import build_networks
 from jepa.objectives.base import Objective
 from jepa.objectives.ijepa import IJEPA
 from jepa.objectives.joint import Joint
@@ -33,4 +33,4 @@ OBJECTIVES: dict[str, Callable[[Any, Encoder, Predictor], Objective]] = {
 
 def build(config: PretrainConfig) -> Objective:
     """Build the objective that ``config`` describes."""
-    return OBJECTIVES[config.objective.kind](config.objective, *build_networks(config))
+    return OBJECTIVES[config.objective.kind](config.objective, *trained_networks(config))

@@ -12,7 +12,7 @@ from jepa.config.data import ReadConfig, SyntheticSource
 from jepa.data.synthetic import APPEARANCES
 from jepa.errors import DataError
 from jepa.models.clip_encoder import ClipEncoder
-from jepa.models.zoo import Frozen
+from jepa.models.frozen import Frozen
 from jepa.probes.dense import FIT_TOKENS, DenseSet, SegmentationScore, segmentation_probe, segmentation_score
 from jepa.probes.metrics import Measure
 from jepa.probes.table import PRETRAINED, RANDOM_INIT

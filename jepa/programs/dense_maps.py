@@ -8,7 +8,7 @@ from jepa.config.data import SyntheticSource
 from jepa.data.evaluation import labelled_clips
 from jepa.data.generated import FPS
 from jepa.data.sources import open_source
-from jepa.models.zoo import Frozen
+from jepa.models.frozen import Frozen
 from jepa.preprocess import denormalise
 from jepa.probes.maps import animate_maps, pca_maps
 from jepa.programs.dense import reading, whole_tubelets

@@ -13,9 +13,9 @@ from jepa.data.evaluation import labelled_clips
 from jepa.data.sources import Source, open_source
 from jepa.data.truth import truth
 from jepa.errors import ConfigError
+from jepa.models.build import architecture_of, untrained_networks
 from jepa.models.clip_encoder import ClipEncoder
 from jepa.models.pooling import POOLINGS
-from jepa.models.zoo import untrained_networks
 from jepa.probes.features import RAW, TOKENS, Features, Reader, extract_rows, raw_reader, token_reader
 from jepa.probes.heads import build_head, feature_kind, head_name
 from jepa.probes.metrics import primary
@@ -156,7 +156,7 @@ def probe_tables(config: PretrainConfig, encoder: ClipEncoder, *, device: torch.
     cannot be read or labels that do not fit.
     """
     wide = any(feature_kind(head, task.pooling) == TOKENS for task in config.probes for head in task.heads)
-    untrained = untrained_networks(config, config.seed).encoder.to(device)
+    untrained = untrained_networks(architecture_of(config), config.seed).encoder.to(device)
     readers: dict[str, Reader] = {
         PRETRAINED: token_reader(encoder, tokens=wide),
         RANDOM_INIT: token_reader(untrained, tokens=wide),

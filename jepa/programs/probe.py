@@ -15,7 +15,8 @@ from jepa.config.probe import FeatureSource, ProbeConfig, read_config
 from jepa.data.feature_store import FeatureStore
 from jepa.data.sources import Source, open_source
 from jepa.errors import ConfigError, DataError
-from jepa.models.zoo import Frozen, Networks, load_frozen
+from jepa.models.frozen import Frozen, Networks
+from jepa.models.zoo import load_frozen
 from jepa.probes.features import Features
 from jepa.probes.metrics import ACCURACY, BALANCED, MAE, MAP, R2, RECALL5, TOP5
 from jepa.probes.table import PRETRAINED, RANDOM_INIT, RAW_PIXELS, ProbeTable

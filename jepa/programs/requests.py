@@ -13,8 +13,8 @@ from jepa.data.feature_store import SHARD_ENTRIES, TOKEN_SHARD_ENTRIES, Manifest
 from jepa.data.sources import Source
 from jepa.errors import ConfigError
 from jepa.models.fingerprint import fingerprint
+from jepa.models.frozen import Frozen, Networks
 from jepa.models.pooling import POOLINGS
-from jepa.models.zoo import Frozen, Networks
 from jepa.probes.anticipation import Anticipation
 from jepa.probes.features import RAW, TOKENS, Reader, raw_reader, token_reader
 

@@ -6,6 +6,7 @@ import torch
 
 from jepa.config.method import ModelConfig
 from jepa.models.encoder import Encoder, take
+from jepa.models.positions import Positions
 from jepa.types import Grid
 
 GRID_TOKENS = 64
@@ -20,6 +21,15 @@ def encoder(request: pytest.FixtureRequest) -> Encoder:
 @pytest.fixture
 def keep(generator: torch.Generator) -> torch.Tensor:
     return torch.rand(4, GRID_TOKENS, generator=generator).argsort(1)[:, :20]
+
+
+class Unplaced(Positions):
+    """No positions at all."""
+
+    def rotary(self, *_: object) -> None:
+        return None
+
+    added = rotary
 
 
 def test_blocks_equal_timms_vit() -> None:
@@ -40,7 +50,7 @@ def test_blocks_equal_timms_vit() -> None:
     }
     theirs.load_state_dict(weights | {"pos_embed": torch.zeros_like(theirs.pos_embed)})
     image = torch.randn(2, 3, 1, 64, 64)
-    ours.positions = "none"  # neither branch of the forward pass adds positions
+    ours.positions = Unplaced()
     torch.testing.assert_close(ours(image), theirs(image[:, :, 0]), atol=2e-5, rtol=1e-5)
 
 

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 
 from jepa.config.world_model import ConvFrames, FrozenFrames, VitFrames
 from jepa.errors import CheckpointError, ConfigError
+from jepa.models.build import trained_networks
 from jepa.models.frames import FRAMES, build_frames
-from jepa.models.zoo import build_networks, load_encoder
+from jepa.models.zoo import load_encoder
 from jepa.preprocess import preprocess
 from jepa.runtime.checkpoint import save_checkpoint
 from tests.conftest import tiny_config
@@ -22,7 +23,7 @@ def write_run(path, seed: int = 0) -> str:
     """A run directory of `jepa pretrain` with a random encoder."""
     torch.manual_seed(seed)
     config = tiny_config("lejepa")
-    parts = dict(zip(("encoder", "predictor"), build_networks(config), strict=True))
+    parts = dict(zip(("encoder", "predictor"), trained_networks(config), strict=True))
     weights = {f"{part}.{name}": value for part in parts for name, value in parts[part].state_dict().items()}
     save_checkpoint(path, {"step": 0, "config": config.model_dump(mode="json"), "objective": weights})
     return str(path)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from jepa.config.method import PredictorConfig
+from jepa.models.positions import Positions
 from jepa.models.predictor import Predictor
 from jepa.types import Grid, Masks
 
@@ -14,7 +15,7 @@ GRID = Grid(4, 4, 4)
 def predictor(request: pytest.FixtureRequest) -> Predictor:
     torch.manual_seed(0)
     built = Predictor(
-        PredictorConfig(width=48, depth=2, heads=4), dim=96, patterns=2, positions=request.param
+        PredictorConfig(width=48, depth=2, heads=4), dim=96, patterns=2, positions=Positions(request.param)
     ).eval()
     torch.nn.init.normal_(built.mask_tokens)
     for block in built.blocks:  # a width of 48 at sd .02 attends almost uniformly, blind to rotary positions

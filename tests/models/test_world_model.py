@@ -225,7 +225,7 @@ def test_what_is_no_world_model_is_refused(tmp_path):
     ):
         load_world_model(write_run(tmp_path / "encoder"), device="cpu")
     path = save(tmp_path / "run", make_config("mlp"), make_model("adaln"))
-    with pytest.raises(CheckpointError, match="does not hold the world model that its config describes"):
+    with pytest.raises(CheckpointError, match="does not hold the weights of LatentWorldModel"):
         load_world_model(path, device="cpu")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from jepa.config.architecture import Architecture
 from jepa.config.benchmark import Benchmark
 from jepa.config.envs import CollectConfig
 from jepa.config.explain import sections_of
@@ -27,7 +28,15 @@ def sections(schema: type[Section]) -> Iterator[type[Section]]:
 KEYS = sorted(
     {
         (section, key)
-        for schema in (PretrainConfig, ProbeConfig, Benchmark, CollectConfig, WorldModelConfig, PlanConfig)
+        for schema in (
+            Architecture,
+            PretrainConfig,
+            ProbeConfig,
+            Benchmark,
+            CollectConfig,
+            WorldModelConfig,
+            PlanConfig,
+        )
         for section in sections(schema)
         for key in section.model_fields
     },

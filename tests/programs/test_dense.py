@@ -12,7 +12,8 @@ from jepa.data.evaluation import labelled_clips
 from jepa.data.sources import open_source
 from jepa.data.synthetic import centres, labels
 from jepa.errors import DataError
-from jepa.models.zoo import Frozen, untrained_networks
+from jepa.models.build import architecture_of, untrained_networks
+from jepa.models.frozen import Frozen
 from jepa.preprocess import denormalise
 from jepa.programs.dense import DenseSettings, dense_table, reading
 from jepa.programs.dense_sets import clip_classes, dense_sets, raw_patches
@@ -37,8 +38,8 @@ def model():
     read = ReadConfig(**{key: getattr(config.data, key) for key in ReadConfig.model_fields})
     return Frozen(
         "a run",
-        untrained_networks(config, 0),
-        lambda seed: untrained_networks(config, seed),
+        untrained_networks(architecture_of(config), 0),
+        lambda seed: untrained_networks(architecture_of(config), seed),
         read,
         {},
         0,

@@ -184,12 +184,12 @@ def test_what_a_run_leaves_behind(run_config: Build, videos: Path) -> None:
 
 def test_random_init_row_is_the_runs_own_start(run_config: Build) -> None:
     config = run_config()
-    from jepa.models.zoo import untrained_networks
+    from jepa.models.build import architecture_of, untrained_networks
 
     start = fresh_state(config, CPU).objective.probed.state_dict()
     assert all(
         torch.equal(value, start[name])
-        for name, value in untrained_networks(config, config.seed).encoder.state_dict().items()
+        for name, value in untrained_networks(architecture_of(config), config.seed).encoder.state_dict().items()
     )
 
 
@@ -267,7 +267,7 @@ def test_training_probes_and_loaded_encoders_normalise_alike(run_config: Build) 
 
 
 def test_loading_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+    with pytest.raises(CheckpointError, match="a folder of nothing"):
         load_encoder(tmp_path)
     with pytest.raises(CheckpointError, match="does not exist"):
         load_encoder(tmp_path / "nothing.pt")
