@@ -94,6 +94,10 @@ class Format(ABC):
         """
         raise CheckpointError(f"{self.name}: {self.title} is read here, not written")
 
+    def save_world_model(self, model: nn.Module, path: Path) -> None:
+        """Write a `LatentWorldModel` to ``path``. Raises CheckpointError where this format cannot express it."""
+        raise CheckpointError(f"{self.name}: {self.title} holds no world model")
+
 
 def _few(names: list[str]) -> str:
     """Return the first names, and how many more there are."""
