@@ -13,6 +13,7 @@ from jepa.config.method import ModelConfig
 from jepa.config.world_model import ConvFrames, FramesConfig, FrozenFrames, VitFrames
 from jepa.errors import CheckpointError, ConfigError
 from jepa.models.clip_encoder import ClipEncoder
+from jepa.models.components import PrincipalComponents
 from jepa.models.encoder import Encoder
 from jepa.models.fingerprint import fingerprint
 from jepa.models.zoo import load_frozen
@@ -50,6 +51,9 @@ class FrozenFrameEncoder(FrameEncoder):
 
     Its weights are no part of the state dict: they are loaded from their source again, and a fingerprint in the
     state dict tells whether they are the same. It is in eval mode always.
+
+    With ``components``, the tokens of a frame, side by side, are projected on the principal components of the
+    training frames, which `PrincipalComponents.fit` must have found before.
     """
 
     trained = False
@@ -59,10 +63,20 @@ class FrozenFrameEncoder(FrameEncoder):
         frozen = load_frozen(config.source, device="cpu", weights=config.weights)
         # In a tuple, it is no submodule: no state dict, no optimiser and no call of train() reaches it.
         self._hidden: tuple[ClipEncoder] = (frozen.encoder,)
-        self.source, self.pooled, self.normalised = config.source, config.tokens == "pooled", config.normalise
+        self.source, self.pooled, self.layer_norm = config.source, config.tokens == "pooled", config.normalise
         self.dim = frozen.encoder.dim
         self.patches = _grid(frozen.encoder, resolution)
         self.grid = Grid(1, 1, 1) if self.pooled else self.patches
+        self.components: PrincipalComponents | None = None
+        if config.components is not None:
+            size = self.grid.tokens * self.dim
+            if config.components > size:
+                raise ConfigError(
+                    f"frames.components: {config.components} of {size} numbers per frame; ask for fewer"
+                )
+            self.components = PrincipalComponents(size, config.components)
+            self.dim, self.grid = config.components, Grid(1, 1, 1)
+        self.normalised = self.layer_norm and self.components is None
         name = fingerprint(frozen.encoder, frozen.shape)
         self.register_buffer("fingerprint", torch.tensor(list(bytes.fromhex(name)), dtype=torch.uint8))
         self.register_load_state_dict_pre_hook(_check_fingerprint)  # type: ignore[no-untyped-call]  # torch's
@@ -80,13 +94,19 @@ class FrozenFrameEncoder(FrameEncoder):
     @torch.no_grad()
     def forward(self, frames: Tensor) -> Tensor:
         """Encode frames at the resolution of the data: (B, T, 3, H, W) uint8 -> (B, T, N, D)."""
-        clips = normalise(frames.flatten(0, 1).unsqueeze(1), mean=self.encoder.mean, std=self.encoder.std)
-        tokens = self.encoder(clips)  # (B T, N, D)
+        tokens = self.encoded(frames.flatten(0, 1))  # (B T, N, D)
+        if self.components is not None:
+            tokens = self.components(tokens.flatten(1))  # (B T, D)
+        return tokens.reshape(*frames.shape[:2], self.tokens, self.dim)
+
+    @torch.no_grad()
+    def encoded(self, frames: Tensor) -> Tensor:
+        """Return the tokens before any projection: (n, 3, H, W) uint8 -> (n, patches or 1, width of the encoder)."""
+        clips = normalise(frames.unsqueeze(1), mean=self.encoder.mean, std=self.encoder.std)
+        tokens = self.encoder(clips)  # (n, patches, D)
         if self.pooled:
-            tokens = tokens.mean(1, keepdim=True)  # (B T, 1, D)
-        if self.normalised:
-            tokens = F.layer_norm(tokens, tokens.shape[-1:])
-        return tokens.unflatten(0, frames.shape[:2])
+            tokens = tokens.mean(1, keepdim=True)  # (n, 1, D)
+        return F.layer_norm(tokens, tokens.shape[-1:]) if self.layer_norm else tokens
 
 
 class VitFrameEncoder(FrameEncoder):

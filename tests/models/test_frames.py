@@ -141,3 +141,21 @@ def test_another_frozen_encoder_is_refused(run, tmp_path):
         CheckpointError, match=r"frames.source: .*other is not the encoder .* put its weights back"
     ):
         theirs.load_state_dict(ours.state_dict())
+
+
+def test_components_project_the_tokens_side_by_side(run, frames):
+    values = {"kind": "frozen", "source": run}
+    tokens = build_frames(FrozenFrames(**values), resolution=32)(frames)  # (2, 4, 16, D)
+    encoder = build_frames(FrozenFrames(**values, components=5), resolution=32)
+    assert (encoder.tokens, encoder.dim, encoder.normalised) == (1, 5, False)
+    encoder.components.fit(tokens.flatten(2).flatten(0, 1))
+    z = encoder(frames)
+    assert z.shape == (2, 4, 1, 5)
+    torch.testing.assert_close(z[:, :, 0], encoder.components(tokens.flatten(2)), atol=1e-4, rtol=1e-4)
+    stored = build_frames(FrozenFrames(**values, components=5), resolution=32)
+    stored.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(stored(frames), z)
+    pooled = build_frames(FrozenFrames(**values, components=5, tokens="pooled"), resolution=32)
+    assert len(pooled.components.mean) == tokens.shape[-1]
+    with pytest.raises(ConfigError, match="frames.components: 9999 of .* numbers per frame; ask for fewer"):
+        build_frames(FrozenFrames(**values, components=9999), resolution=32)

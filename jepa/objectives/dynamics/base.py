@@ -19,7 +19,9 @@ class DynamicsObjective(nn.Module):
         raise TypeError(f"{type(self).__name__} must define forward(batch) -> {{'loss': ...}}")
 
     def encode(self, batch: Windows) -> Tensor:
-        """Encode each frame alone: (B, T, 3, H, W) -> (B, T, N, D)."""
+        """Encode each frame alone: (B, T, 3, H, W) -> (B, T, N, D); frames that are encoded stay as they are."""
+        if batch.is_encoded:
+            return batch.frames
         z: Tensor = self.world_model.frames(batch.frames)
         return z
 

@@ -126,3 +126,21 @@ def test_an_objective_must_say_what_it_minimises(make: Make) -> None:
     objective, batch = make("ac")
     with pytest.raises(TypeError, match="DynamicsObjective must define forward"):
         DynamicsObjective(objective.world_model)(batch)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_that_are_encoded_are_taken_as_they_are(kind: str, make: Make) -> None:
+    """The loss of latents that were computed before is that of their pixels."""
+    objective, batch = make(kind)
+    objective.eval()
+    with torch.no_grad():
+        latents = replace(batch, frames=objective.encode(batch))
+    monitors = []
+    for given in (batch, latents):
+        torch.manual_seed(0)  # SIGReg's directions
+        monitors.append(objective(given))
+    assert monitors[0].keys() == monitors[1].keys()
+    for name, value in monitors[0].items():
+        torch.testing.assert_close(monitors[1][name], value, atol=1e-5, rtol=1e-5)
+    objective.world_model.frames.register_forward_pre_hook(lambda *_: pytest.fail("encoded again"))
+    objective(latents)
