@@ -22,6 +22,7 @@ _LAZY = {
     "LinearProbe": "jepa.probes.linear",
     "MlpProbe": "jepa.probes.mlp",
     "AttentiveProbe": "jepa.probes.attentive",
+    "load_probe": "jepa.probes.published",
     "KnnProbe": "jepa.probes.knn",
 }
 
@@ -42,6 +43,7 @@ __all__ = [
     "health",
     "load_config",
     "load_encoder",
+    "load_probe",
     "load_world_model",
     "plan",
     "planning",

@@ -17,14 +17,24 @@ def height_width(resolution: Resolution) -> tuple[int, int]:
     return (resolution, resolution) if isinstance(resolution, int) else resolution
 
 
-def preprocess(frames: Tensor, resolution: Resolution, *, mean: RGB = MEAN, std: RGB = STD) -> Tensor:
+def preprocess(
+    frames: Tensor,
+    resolution: Resolution,
+    *,
+    mean: RGB = MEAN,
+    std: RGB = STD,
+    resize_to: int | None = None,
+) -> Tensor:
     """Cut out the largest centred part of the clip's aspect, resize it, normalise; nothing in it is random.
 
-    (T, H, W, 3) uint8 -> (C, T, *resolution) float. Raises ValueError when the frames are not uint8 RGB.
+    (T, H, W, 3) uint8 -> (C, T, *resolution) float. With ``resize_to``, the order is another, see `centre_of_resized`.
+    Raises ValueError when the frames are not uint8 RGB.
     """
     if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
         raise ValueError(f"frames must be uint8 (T, H, W, 3), got {frames.dtype} {tuple(frames.shape)}")
-    return normalise(centre_pixels(frames, resolution), mean=mean, std=std)
+    if resize_to is None:
+        return normalise(centre_pixels(frames, resolution), mean=mean, std=std)
+    return normalise(centre_of_resized(frames, resolution, resize_to), mean=mean, std=std)
 
 
 def centre_pixels(frames: Tensor, resolution: Resolution, *, place: float = 0.5) -> Tensor:
@@ -39,6 +49,29 @@ def centre_pixels(frames: Tensor, resolution: Resolution, *, place: float = 0.5)
     top, left = int((height - crop_height) * place), int((width - crop_width) * place)
     part = frames[:, top : top + crop_height, left : left + crop_width].permute(0, 3, 1, 2)  # (T, C, h, w)
     return resize(part, out_height, out_width)
+
+
+def centre_of_resized(frames: Tensor, resolution: Resolution, resize_to: int) -> Tensor:
+    """Resize frames until their shorter side has ``resize_to`` pixels, then cut out the centre.
+
+    (T, H, W, 3) uint8 -> (T, C, *resolution) uint8, the same bytes as transformers' VJEPA2VideoProcessor makes. The
+    evaluations of V-JEPA 2 resize and cut to the same sizes, without antialiasing. Of an odd margin, the larger part
+    lies at the lower and right end. Raises ValueError when ``resolution`` does not fit into the resized frames.
+    """
+    height, width = frames.shape[1:3]
+    shorter = min(height, width)
+    pixels = frames.permute(0, 3, 1, 2)  # (T, C, H, W)
+    pixels = resize(pixels, resize_to * height // shorter, resize_to * width // shorter)
+    out_height, out_width = height_width(resolution)
+    top, left = (
+        (have - want) // 2 for have, want in zip(pixels.shape[2:], (out_height, out_width), strict=True)
+    )
+    if min(top, left) < 0:
+        raise ValueError(
+            f"{out_height} x {out_width} pixels cannot be cut out of {pixels.shape[2]} x {pixels.shape[3]}; "
+            "resize_to must be larger"
+        )
+    return pixels[:, :, top : top + out_height, left : left + out_width]
 
 
 def resize(pixels: Tensor, height: int, width: int) -> Tensor:

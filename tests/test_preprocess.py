@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jepa.preprocess import denormalise, normalise, preprocess
+from jepa.preprocess import centre_of_resized, denormalise, normalise, preprocess
 
 
 def test_the_centre_of_the_clips_aspect_is_kept() -> None:
@@ -35,3 +35,38 @@ def test_own_statistics_give_mean_zero_and_deviation_one() -> None:
     assert clip.mean(dim=(1, 2, 3)).abs().max() < 1e-4
     torch.testing.assert_close(clip.std(dim=(1, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
     assert torch.equal(denormalise(clip, mean=mean, std=std), dark.permute(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("size", "resized"),
+    [
+        ((60, 100), (36, 60)),
+        ((100, 60), (60, 36)),
+        ((36, 36), (36, 36)),
+        ((20, 27), (36, 48)),
+        ((33, 47), (36, 51)),
+    ],
+)
+def test_whole_frames_are_resized_before_the_centre_is_cut(size, resized) -> None:
+    """Written out with torch: shorter side to 36, longer one cut off to whole pixels, then rows and columns taken."""
+    draws = torch.Generator().manual_seed(0)
+    frames = torch.randint(256, (2, *size, 3), dtype=torch.uint8, generator=draws)
+    whole = frames.movedim(-1, 1).contiguous()
+    if size != resized:
+        whole = torch.nn.functional.interpolate(whole, resized, mode="bilinear", antialias=True)
+    top, left = (resized[0] - 32) // 2, (resized[1] - 32) // 2
+    wanted = whole[:, :, top:, left:][:, :, :32, :32]
+    assert torch.equal(centre_of_resized(frames, 32, 36), wanted)
+    assert torch.equal(preprocess(frames, 32, resize_to=36), normalise(wanted))
+
+
+def test_an_oblong_centre_may_be_longer_than_the_resized_shorter_side() -> None:
+    frames = torch.zeros(1, 50, 100, 3, dtype=torch.uint8)
+    assert centre_of_resized(frames, (30, 60), 32).shape == (1, 3, 30, 60)
+
+
+def test_a_centre_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="32 x 32 pixels cannot be cut out of 30 x 60; resize_to must be larger"
+    ):
+        preprocess(torch.zeros(1, 50, 100, 3, dtype=torch.uint8), 32, resize_to=30)

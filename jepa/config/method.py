@@ -42,10 +42,23 @@ class ModelConfig(Section):
     """Which angle turns which channel. paired: one per pair. released: as V-JEPA 2's weights were trained."""
     position_grid: tuple[Positive, Positive, Positive] | None = None
     """Tokens along time, height and width whose positions were learned with; those of other grids are fitted in."""
+    position_fit: Literal["edges", "corners"] = "edges"
+    """How rotary positions of another grid are fitted in. edges: frame on frame, and clip on clip. corners: first and
+    last row and column on theirs, time as it is (V-JEPA 2.1, `interpolate_rope`)."""
+    modality_tokens: bool = False
+    """Add to each token, here and in the predictor, what it is of: a video or an image (V-JEPA 2.1)."""
+    levels: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Blocks, counted from 0, whose outputs have norms of their own and can be had beside the last (V-JEPA 2.1)."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Stochastic depth rate of the last block; earlier blocks scale linearly from 0."""
     checkpoint_activations: bool = False
     """Recompute activations in the backward pass: about a third more time, far less memory."""
+
+    @model_validator(mode="after")
+    def _levels_ascend(self) -> Self:
+        if list(self.levels) != sorted(set(self.levels)):
+            raise ValueError(f"levels must ascend, got {list(self.levels)}")
+        return self
 
 
 class PredictorConfig(Section):
@@ -57,6 +70,12 @@ class PredictorConfig(Section):
     """Blocks (V-JEPA: 12)."""
     heads: Positive = 12
     """Attention heads; must divide `width`."""
+    levels: Positive = 1
+    """Levels of the encoder that it takes side by side, and predicts as many of (V-JEPA 2.1: 4)."""
+    out: Positive | None = None
+    """Width of a predicted token; by default `levels` times the encoder's (distilled V-JEPA 2.1: the teacher's)."""
+    context_head: bool = False
+    """Whether it predicts at context tokens too, by a projection of their own (V-JEPA 2.1)."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from jepa.config.envs import EnvConfig
 from jepa.config.planning import PlannerConfig, SearchConfig
 from jepa.config.section import Positive, Section
-from jepa.config.trajectories import TrajectorySource
+from jepa.config.trajectories import TrajectoryData, TrajectorySource
 
 
 class DrawnGoals(Section):
@@ -33,13 +33,19 @@ class DatasetGoals(Section):
 class RecordedGoals(Section):
     """No environment: are the actions found that a recording took from a frame to a later one?
 
-    Asked of the world model's own test episodes, ``episodes`` pairs in all, drawn from the first of ``seeds``. The
-    rows beside the planners are a random action and the mean one; settings of environments have no effect.
+    ``episodes`` pairs in all, drawn from the first of ``seeds``. The rows beside the planners are a random action and
+    the mean one; settings of environments have no effect.
     """
 
     kind: Literal["recorded"]
     ahead: Positive = 1
     """Model steps between start and goal; the planners' horizon is set to it."""
+    data: TrajectoryData | None = None
+    """Episodes, of which all are used; null: those that the world model's own training kept for tests. Published
+    weights have none. `resolution` and `proprio` are the world model's, whatever they say here."""
+    actions: Literal["recorded", "poses"] = "recorded"
+    """What is to be found. poses: not the recorded actions, but the changes of the proprioception, a pose of seven
+    numbers, from one model step to the next (V-JEPA 2-AC's actions, on DROID)."""
 
 
 Goals = Annotated[DrawnGoals | DatasetGoals | RecordedGoals, Field(discriminator="kind")]
@@ -54,7 +60,7 @@ class PlanConfig(Section):
     run_dir: str
     """Where the success table, summary.json, videos and report.html go."""
     model: str
-    """A world model's run directory or checkpoint."""
+    """A world model's run directory or checkpoint, or published weights: vjepa2-ac:FILE."""
     env: EnvConfig | None = None
     """Where to act; null where goals are recorded ones."""
     goals: Goals = DrawnGoals(kind="drawn")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from jepa.config.section import Fraction, Positive, Section
+from jepa.config.section import Fraction, Positive, Range, Section
 
 
 class SamplingSolver(Section):
@@ -41,6 +41,39 @@ class CemConfig(IterativeSolver):
     """Share of the last mean and deviation that is kept (V-JEPA 2-AC: .15)."""
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     """Stop where the best cost fell by less than this fraction in a round; 0 runs all rounds."""
+
+    @model_validator(mode="after")
+    def _elites_are_samples(self) -> Self:
+        if self.elites > self.samples:
+            raise ValueError(f"elites {self.elites} must not be more than samples {self.samples}")
+        return self
+
+
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class CemMeanConfig(SamplingSolver):
+    """CEM that answers with its last mean and draws all candidates anew, as V-JEPA 2-AC plans (arXiv:2506.09985).
+
+    A tuple has a value for each number of an environment step's action. Actions must be continuous.
+    """
+
+    kind: Literal["cem-mean"]
+    samples: Positive = 800
+    """Candidates per iteration (paper: 800; released code: 400)."""
+    iterations: Positive = 10
+    """Rounds of drawing and fitting."""
+    elites: Annotated[int, Field(ge=2)] = 10
+    """Best candidates that the next distribution is fitted to."""
+    initial_std: NotNegative | tuple[NotNegative, ...] = 1.0
+    """Deviation of the first round, as a fraction of half the action's range."""
+    momentum: Share | tuple[Share, ...] = 0.15
+    """Share of the last mean that is kept."""
+    momentum_std: Share | tuple[Share, ...] = 0.15
+    """Share of the last deviation that is kept."""
+    dead_zone: NotNegative | tuple[NotNegative, ...] = 0.0
+    """Numbers of the answer that are nearer to 0 than this become 0; in the units of the environment."""
 
     @model_validator(mode="after")
     def _elites_are_samples(self) -> Self:
@@ -90,7 +123,7 @@ class RefineConfig(Section):
 
 
 SolverConfig = Annotated[
-    RandomShooting | CemConfig | ICemConfig | MppiConfig | GradientConfig | RefineConfig,
+    RandomShooting | CemConfig | CemMeanConfig | ICemConfig | MppiConfig | GradientConfig | RefineConfig,
     Field(discriminator="kind"),
 ]
 
@@ -156,3 +189,17 @@ class PlannerConfig(SearchConfig):
     """Name of its row in tables."""
     costs: Annotated[tuple[CostConfig, ...], Field(min_length=1)]
     """Terms of the cost; they are added."""
+    bounds: tuple[Range, ...] | None = None
+    """Lowest and highest value of each number of an environment step's action, inside the environment's; equal ones
+    hold a number still. null: the environment's, or those of the recorded actions."""
+    context: Positive | None = None
+    """Frames that a plan starts from, the newest ones; null: as many as the world model attends to (V-JEPA 2-AC: 1).
+
+    Plans between recorded frames always start from one."""
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Self:
+        for low, high in self.bounds or ():
+            if low > high:
+                raise ValueError(f"bounds: {low:g} is above {high:g}; give the lower one first")
+        return self

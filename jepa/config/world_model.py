@@ -21,6 +21,11 @@ class FrozenFrames(Section):
     """All patch tokens of a frame, or their mean."""
     normalise: bool = True
     """Layer-norm each token, without affine weights (V-JEPA 2-AC, section 3)."""
+    components: Positive | None = None
+    """Keep so many principal components of the training frames' tokens, side by side, as one vector; null: all tokens.
+
+    Takes away what all frames share, and makes dynamics mlp possible; predictions are not layer-normed then.
+    """
 
 
 class VitFrames(Section):
@@ -77,8 +82,11 @@ class TokenDynamics(TransformerShape):
     """Width (V-JEPA 2-AC: 1024)."""
     history: Positive = 8
     """Frames that a frame attends to, itself among them (V-JEPA 2-AC trains on 8)."""
-    next_state: Literal["given", "add"] = "add"
-    """Proprioception of imagined frames. add: the action is its change. given: it stays as it was."""
+    next_state: Literal["given", "add", "pose"] = "add"
+    """Proprioception of imagined frames. add: the action is its change. given: it stays as it was. pose: both are
+    x, y, z, three angles and a gripper, and rotations are composed (V-JEPA 2-AC)."""
+    rotary_layout: Literal["paired", "released"] = "paired"
+    """Which angle turns which channel. paired: one per pair. released: as V-JEPA 2-AC's weights were trained."""
 
 
 class ConcatDynamics(TransformerShape):
@@ -183,6 +191,21 @@ class ValueConfig(Section):
     """Root mean square by which neighbouring frames may be more than one step apart (QRL: .25)."""
 
 
+class WorldModelArchitecture(Section):
+    """What a world model is, apart from how it is trained: enough to build it for weights from a file."""
+
+    frames: FramesConfig
+    """The encoder of single frames."""
+    dynamics: DynamicsConfig
+    """What actions do to what it encodes."""
+    value: ValueConfig | None = None
+    """The learned distance in time, where there is one."""
+    resolution: Positive | tuple[Positive, Positive]
+    """Pixels of a frame: a side, or height and width."""
+    frame_skip: Positive = 1
+    """Environment steps per model step."""
+
+
 class WorldModelConfig(TrainingConfig):
     """A world model's training run."""
 
@@ -197,9 +220,21 @@ class WorldModelConfig(TrainingConfig):
     horizon: Positive = 16
     """Model steps over which prediction errors are reported."""
 
+    @property
+    def architecture(self) -> WorldModelArchitecture:
+        """What is trained."""
+        return WorldModelArchitecture(
+            frames=self.frames,
+            dynamics=self.dynamics,
+            value=self.value,
+            resolution=self.data.resolution,
+            frame_skip=self.data.frame_skip,
+        )
+
     def _rules(self) -> list[tuple[bool, str]]:
         """Cross-field rules, as (broken, message)."""
-        vectors = self.frames.kind != "frozen" or self.frames.tokens == "pooled"
+        frames = self.frames
+        vectors = frames.kind != "frozen" or frames.tokens == "pooled" or frames.components is not None
         return [
             (
                 self.objective.kind in ("lewm", "pldm") and self.frames.kind == "frozen",
@@ -212,7 +247,8 @@ class WorldModelConfig(TrainingConfig):
             ),
             (
                 self.dynamics.kind in ("adaln", "mlp") and not vectors,
-                f"dynamics {self.dynamics.kind} predicts one vector per frame; set frames.tokens: pooled",
+                f"dynamics {self.dynamics.kind} predicts one vector per frame; set frames.components: 128, "
+                "or frames.tokens: pooled",
             ),
             (
                 self.objective.rollout_steps > self.data.window - 1,

@@ -1,6 +1,7 @@
 """The pre-norm transformer block that encoder and predictor are made of."""
 
 import math
+from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from jepa.models.positions import Rotary, rotate
+from jepa.runtime.seeding import rand_per_sample
 
 NORM_EPS = 1e-6
 
@@ -60,7 +62,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
-        self.mlp = MLP(width, int(width * mlp_ratio))
+        self.mlp = MLP(width, round(width * mlp_ratio))
         self.drop_path = drop_path
 
     def forward(self, x: Tensor, table: Rotary | None) -> Tensor:
@@ -73,7 +75,7 @@ class Block(nn.Module):
         if not self.training or self.drop_path == 0:
             return branch
         keep = 1 - self.drop_path
-        alive = torch.rand(len(branch), 1, 1, device=branch.device) < keep
+        alive = rand_per_sample(len(branch), branch.device).view(-1, 1, 1) < keep
         return branch * (alive / keep).to(branch.dtype)
 
 
@@ -96,12 +98,19 @@ class Blocks(nn.ModuleList):
 
     def forward(self, x: Tensor, table: Rotary | None) -> Tensor:
         """Run all blocks: (B, N, D) -> (B, N, D)."""
-        for block in self:
+        return self.outputs(x, table, (len(self) - 1,))[0]
+
+    def outputs(self, x: Tensor, table: Rotary | None, layers: Collection[int]) -> list[Tensor]:
+        """Run all blocks and return what those at ``layers``, counted from 0, gave: (B, N, D) -> each (B, N, D)."""
+        found = []
+        for layer, block in enumerate(self):
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, table, use_reentrant=False)
             else:
                 x = block(x, table)
-        return x
+            if layer in layers:
+                found.append(x)
+        return found
 
 
 def init_weights(module: nn.Module) -> None:

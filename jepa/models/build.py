@@ -20,11 +20,16 @@ def build_networks(architecture: Architecture) -> tuple[Encoder, Predictor | Non
         mean=architecture.mean,
         std=architecture.std,
     )
+    encoder.resize_to = architecture.resize_to
     if architecture.predictor is None:
         return encoder, None
-    positions = Positions.of(architecture.model)
+    has = {"video": architecture.video, "image": architecture.image}
     return encoder, Predictor(
-        architecture.predictor, dim=encoder.dim, patterns=architecture.patterns, positions=positions
+        architecture.predictor,
+        dim=encoder.dim,
+        patterns=architecture.patterns,
+        positions=Positions.of(architecture.model),
+        modalities=[name for name in has if has[name] and architecture.model.modality_tokens],
     )
 
 
@@ -63,7 +68,8 @@ def untrained_networks(architecture: Architecture, seed: int) -> Networks:
 
 def tokens_depend_on(architecture: Architecture) -> dict[str, object]:
     """Return what the tokens depend on beside weights and pixels, in plain values."""
-    model = architecture.model.model_dump(mode="json", exclude={"drop_path", "checkpoint_activations"})
+    aside = {"drop_path", "checkpoint_activations", "levels"}
+    model = architecture.model.model_dump(mode="json", exclude=aside)
     return {"kind": "jepa", **model}
 
 

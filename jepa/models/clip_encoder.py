@@ -20,6 +20,8 @@ class ClipEncoder(nn.Module):
     """Pixels along each side of a patch."""
     tubelet: int
     """Frames per token along time."""
+    resize_to: int | None = None
+    """Pixels that a frame's shorter side is resized to before its centre is cut out, as its weights may expect."""
 
     def __init__(self, resolution: Resolution, mean: RGB, std: RGB) -> None:
         """Keep the ``resolution`` (pixels), ``mean`` and ``std`` of ``preprocess``."""
@@ -38,10 +40,14 @@ class ClipEncoder(nn.Module):
     def preprocess(self, frames: Tensor | np.ndarray | Sequence[Tensor | np.ndarray]) -> Tensor:
         """Turn uint8 frames (T, H, W, 3) of any size, or a list of such, into a clip: (B, 3, T, H', W').
 
-        Largest centred part of the clip's aspect, resized to ``resolution`` and normalised: as in the probes.
+        Largest centred part of the clip's aspect, resized to ``resolution`` and normalised: as in the probes. With
+        ``resize_to``, whole frames are resized first, and the centre is cut out of them.
         """
         several = frames if isinstance(frames, list | tuple) else [frames]
         clips = [
-            preprocess(torch.as_tensor(one), self.resolution, mean=self.mean, std=self.std) for one in several
+            preprocess(
+                torch.as_tensor(one), self.resolution, mean=self.mean, std=self.std, resize_to=self.resize_to
+            )
+            for one in several
         ]
         return torch.stack(clips).to(next(self.parameters()).device)

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from jepa.config.method import ModelConfig
+from jepa.errors import ConfigError
 from jepa.models.blocks import NORM_EPS, Blocks, init_weights
 from jepa.models.clip_encoder import ClipEncoder
-from jepa.models.positions import Positions
+from jepa.models.positions import Positions, Rotary
 from jepa.models.sizes import size
 from jepa.preprocess import MEAN, RGB, STD, Resolution
 from jepa.types import Grid
@@ -65,6 +66,15 @@ class Encoder(ClipEncoder):
             recompute=config.checkpoint_activations,
         )
         self.norm = nn.LayerNorm(self.dim, eps=NORM_EPS)
+        last = shape.depth - 1
+        self.levels = config.levels or (last,)
+        if self.levels[-1] != last:
+            raise ConfigError(f"model.levels {list(self.levels)} must end with the last block, {last}")
+        # The last level's norm is `norm`, with which the encoder ends.
+        self.level_norms = nn.ModuleList(nn.LayerNorm(self.dim, eps=NORM_EPS) for _ in self.levels[:-1])
+        tokens = config.modality_tokens
+        self.video_token = nn.Parameter(torch.zeros(self.dim)) if tokens and video else None
+        self.image_token = nn.Parameter(torch.zeros(self.dim)) if tokens and image else None
         init_weights(self)
 
     def grid(self, shape: torch.Size | tuple[int, ...]) -> Grid:
@@ -77,6 +87,19 @@ class Encoder(ClipEncoder):
         Tokens that are not kept are dropped before the first block, so nothing of them reaches the output. An image
         (T = 1) that meets an encoder of videos alone is repeated until it fills a tubelet (V-JEPA, section 4.1).
         """
+        return self.norm(self.blocks(*self._start(clip, keep)))
+
+    def encode_levels(self, clip: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Encode as `forward` does and return all of ``levels``, side by side: (B, K, levels * D), the last one last.
+
+        Each has a norm of its own (V-JEPA 2.1, released code, app/vjepa_2_1/models/vision_transformer.py).
+        """
+        outputs = self.blocks.outputs(*self._start(clip, keep), self.levels)
+        norms = (*self.level_norms, self.norm)
+        return torch.cat([norm(output) for norm, output in zip(norms, outputs, strict=True)], dim=-1)
+
+    def _start(self, clip: Tensor, keep: Tensor | None) -> tuple[Tensor, Rotary | None]:
+        """Return what enters the first block: tokens, (B, K, D), and where they stand."""
         grid = self.grid(clip.shape)
         tokens = self._embed(clip)  # (B, N, D)
         if (added := self.positions.added(grid, self.dim, clip.device)) is not None:
@@ -84,14 +107,16 @@ class Encoder(ClipEncoder):
         table = self.positions.rotary(grid, self.dim // self.heads, clip.device)
         if keep is not None:
             tokens, table = take(tokens, keep), table.take(keep) if table else None  # (B, K, D)
-        return self.norm(self.blocks(tokens, table))
+        return tokens, table
 
     def _embed(self, clip: Tensor) -> Tensor:
         """Cut the clip into patches and embed each: (B, 3, T, H, W) -> (B, N, D), time-major."""
         if clip.shape[2] == 1 and self.patch_embed_image is not None:
-            return self.patch_embed_image(clip[:, :, 0]).flatten(2).transpose(1, 2)
+            tokens = self.patch_embed_image(clip[:, :, 0]).flatten(2).transpose(1, 2)
+            return tokens if self.image_token is None else tokens + self.image_token
         if self.patch_embed is None:
             raise ValueError(f"this encoder was trained on images alone: T must be 1, got {clip.shape[2]}")
         if clip.shape[2] == 1:
             clip = clip.expand(-1, -1, self.tubelet, -1, -1)
-        return self.patch_embed(clip).flatten(2).transpose(1, 2)
+        tokens = self.patch_embed(clip).flatten(2).transpose(1, 2)
+        return tokens if self.video_token is None else tokens + self.video_token

@@ -1,25 +1,26 @@
 """A world model in a latent space: frames in, imagined frames out; built from a config, or loaded."""
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from jepa.config.world_model import TokenDynamics, ValueConfig, WorldModelConfig
+from jepa.config.world_model import TokenDynamics, ValueConfig, WorldModelArchitecture, WorldModelConfig
 from jepa.errors import ConfigError, DataError
 from jepa.models.dynamics import Dynamics, build_dynamics
 from jepa.models.formats import find_format
 from jepa.models.formats.exact import load_exactly
 from jepa.models.frames import FrameEncoder, build_frames
+from jepa.models.poses import SIZE, moved
 from jepa.models.scaling import Scaling, Statistics
 from jepa.models.temporal_distance import TemporalDistance
 from jepa.preprocess import Resolution, centre_pixels
-from jepa.runtime.checkpoint import find_checkpoint, load_checkpoint
 from jepa.runtime.device import resolve_device
 
-NextState = Literal["given", "add"]
+NextState = Literal["given", "add", "pose"]
 
 
 class LatentWorldModel(nn.Module):
@@ -39,13 +40,18 @@ class LatentWorldModel(nn.Module):
     ) -> None:
         """Put the parts together; ``next_state`` says what an imagined frame's proprioception is.
 
-        given: what it was. add: each environment step's action is added to it (V-JEPA 2-AC).
+        given: what it was. add: each environment step's action is added to it. pose: it is a pose, and each
+        environment step's action moves it, as `jepa.models.poses.moved` does (V-JEPA 2-AC).
         """
         super().__init__()
         self.frames, self.dynamics, self.scaling = frames, dynamics, scaling
         self.resolution, self.next_state = resolution, next_state
         self.value: nn.Module | None = None
         """(z, goal_z), each (..., N, D), -> steps between them, (...); where one was learned."""
+        self.config: WorldModelConfig | None = None
+        """The run that trained it; None where it was trained elsewhere."""
+        self.architecture: WorldModelArchitecture | None = None
+        """What it was built from, without which it cannot be stored."""
         self.frame_skip, self.history = scaling.frame_skip, dynamics.history
         self.action_size = self.frame_skip * len(scaling.action_mean)
         """Numbers of a model step's action, A."""
@@ -111,7 +117,10 @@ class LatentWorldModel(nn.Module):
         """Return the proprioception after a model step: (..., P), (..., A) in environment units -> (..., P)."""
         if self.next_state == "given":
             return proprio
-        return proprio + actions.reshape(*actions.shape[:-1], self.frame_skip, -1).sum(-2)
+        steps = actions.reshape(*actions.shape[:-1], self.frame_skip, -1)  # (..., frame_skip, a)
+        if self.next_state == "add":
+            return proprio + steps.sum(-2)
+        return reduce(moved, steps.unbind(-2), proprio)
 
     def _check(self, z: Tensor, proprio: Tensor | None) -> None:
         """Refuse frames and proprioception of another size than the model's."""
@@ -149,7 +158,7 @@ class LatentWorldModel(nn.Module):
 
 
 def build_world_model(
-    config: WorldModelConfig,
+    config: WorldModelConfig | WorldModelArchitecture,
     *,
     action_size: int,
     proprio_size: int = 0,
@@ -161,11 +170,12 @@ def build_world_model(
     ``action_size`` is that of one environment step. Statistics are (mean, std, low, high) of one environment step
     over the training episodes; without them nothing is scaled. Raises ConfigError where parts do not fit.
     """
-    next_state = _next_state(config, action_size, proprio_size)
-    frame_skip = config.data.frame_skip
-    frames = build_frames(config.frames, resolution=config.data.resolution)
+    parts = config.architecture if isinstance(config, WorldModelConfig) else config
+    next_state = _next_state(parts, action_size, proprio_size)
+    frame_skip = parts.frame_skip
+    frames = build_frames(parts.frames, resolution=parts.resolution)
     dynamics = build_dynamics(
-        config.dynamics,
+        parts.dynamics,
         dim=frames.dim,
         grid=frames.grid,
         action_size=frame_skip * action_size,
@@ -179,15 +189,22 @@ def build_world_model(
         proprio_size=proprio_size,
         frame_skip=frame_skip,
     )
-    return LatentWorldModel(
-        frames, dynamics, scaling, resolution=config.data.resolution, next_state=next_state
-    )
+    model = LatentWorldModel(frames, dynamics, scaling, resolution=parts.resolution, next_state=next_state)
+    model.architecture = parts
+    model.config = config if isinstance(config, WorldModelConfig) else None
+    return model
 
 
-def _next_state(config: WorldModelConfig, action_size: int, proprio_size: int) -> NextState:
+def _next_state(config: WorldModelArchitecture, action_size: int, proprio_size: int) -> NextState:
     """Return what becomes of proprioception; raises ConfigError where the action cannot be its change."""
     if not proprio_size or not isinstance(config.dynamics, TokenDynamics):
         return "given"
+    if config.dynamics.next_state == "pose" and (action_size, proprio_size) != (SIZE, SIZE):
+        raise ConfigError(
+            f"dynamics.next_state: pose takes actions and proprioception of {SIZE} numbers (x, y, z, three angles, "
+            f"gripper), but an action has {action_size} and proprioception {proprio_size}; set dynamics.next_state: "
+            "given or add, or read poses"
+        )
     if config.dynamics.next_state == "add" and action_size != proprio_size:
         raise ConfigError(
             f"dynamics.next_state: add takes the action for the change of proprioception, but an action has "
@@ -202,12 +219,6 @@ def build_value(config: ValueConfig, world_model: LatentWorldModel) -> TemporalD
     frames = world_model.frames
     size = frames.dim if config.pool else frames.tokens * frames.dim
     return TemporalDistance(size, width=config.width, dim=config.dim, pool=config.pool)
-
-
-def trained_config(source: str | Path) -> WorldModelConfig:
-    """Return the configuration that a world model was trained with. Raises CheckpointError as `load_world_model`."""
-    state = load_checkpoint(find_checkpoint(source), program=WorldModelConfig.program)
-    return WorldModelConfig.model_validate(state["config"], strict=False)
 
 
 def load_world_model(source: str | Path, *, device: str = "auto") -> LatentWorldModel:
@@ -225,7 +236,7 @@ def load_world_model(source: str | Path, *, device: str = "auto") -> LatentWorld
 
 
 def assemble_world_model(
-    config: WorldModelConfig, weights: Mapping[str, Tensor], source: str
+    config: WorldModelConfig | WorldModelArchitecture, weights: Mapping[str, Tensor], source: str
 ) -> LatentWorldModel:
     """Build the world model of ``config`` on the CPU, with ``weights``, among them those of a learned distance.
 

@@ -2,6 +2,7 @@
 
 from jepa.planning.build import build_cost, build_solver
 from jepa.planning.cem import CEM
+from jepa.planning.cem_mean import CEMMean
 from jepa.planning.costs import (
     ActionPenalty,
     Cost,
@@ -27,6 +28,7 @@ __all__ = [
     "MPPI",
     "ActionPenalty",
     "BoxSpace",
+    "CEMMean",
     "Cost",
     "DiscreteSpace",
     "GoalDistance",

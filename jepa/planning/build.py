@@ -8,6 +8,7 @@ from typing import Any
 from jepa.config.planning import CostConfig, RefineConfig, SolverConfig
 from jepa.errors import ConfigError
 from jepa.planning.cem import CEM
+from jepa.planning.cem_mean import CEMMean
 from jepa.planning.costs import ActionPenalty, Cost, GoalDistance, LearnedValue
 from jepa.planning.gradient import Gradient
 from jepa.planning.icem import ICEM
@@ -21,6 +22,7 @@ from jepa.types import WorldModel
 SOLVERS: dict[str, Callable[..., Solver]] = {
     "random": RandomShooting,
     "cem": CEM,
+    "cem-mean": CEMMean,
     "icem": ICEM,
     "mppi": MPPI,
     "gradient": Gradient,

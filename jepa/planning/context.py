@@ -9,17 +9,19 @@ from jepa.types import WorldModel
 
 
 class Context:
-    """The last ``world_model.history`` frames, the actions between them, and proprioception.
+    """The last frames, the actions between them, and proprioception.
 
     Every frame is encoded once, and only when a decision needs it.
     """
 
-    def __init__(self, world_model: WorldModel) -> None:
+    def __init__(self, world_model: WorldModel, frames: int | None = None) -> None:
+        """Remember the last ``frames``, by default as many as the world model attends to."""
+        length = world_model.history if frames is None else min(frames, world_model.history)
         self._world_model = world_model
-        self._frames: deque[Tensor] = deque(maxlen=world_model.history)  # (B, H, W, 3) uint8, not encoded yet
-        self._latents: deque[Tensor] = deque(maxlen=world_model.history)  # (B, N, D)
-        self._proprio: deque[Tensor] = deque(maxlen=world_model.history)  # (B, P)
-        self._actions: deque[Tensor] = deque(maxlen=world_model.history)  # (B, A)
+        self._frames: deque[Tensor] = deque(maxlen=length)  # (B, H, W, 3) uint8, not encoded yet
+        self._latents: deque[Tensor] = deque(maxlen=length)  # (B, N, D)
+        self._proprio: deque[Tensor] = deque(maxlen=length)  # (B, P)
+        self._actions: deque[Tensor] = deque(maxlen=length)  # (B, A)
 
     def see(self, frames: Tensor, proprio: Tensor | None) -> None:
         """Add the frames (B, H, W, 3) of a model step, and proprioception (B, P)."""

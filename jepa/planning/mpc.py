@@ -65,6 +65,8 @@ class MPC:
         """Wall time of every decision since the policy was made, the encoding of frames included."""
         self.plan: Plan | None = None
         """The last decision, of the environments that were not finished."""
+        self.context_frames: int | None = None
+        """Frames that a search starts from, the newest ones; None: as many as the world model attends to."""
         self._seed, self._episodes = seed, 0
         self._goal: Tensor | None = None  # (B, N, D)
 
@@ -98,7 +100,7 @@ class MPC:
         self._generators = [generator(seed, "plan", *key) for seed, *key in keys]
         self._episodes += 1
         self._space = self.space.to(self._goal.device)
-        self._context = Context(self.world_model)
+        self._context = Context(self.world_model, self.context_frames)
         self._step = 0
         self._actions = self._neutral(batch)
 

@@ -19,7 +19,7 @@ class Plan:
     """What a search found."""
 
     actions: Tensor  # (B, H, A), in the units of the environment
-    cost: Tensor  # (B,): of these actions; no candidate of the search cost less
+    cost: Tensor  # (B,): of these actions; no candidate of the search cost less, unless it settled for others
     trace: Tensor  # (B, rounds): the lowest cost so far, after each round
 
 
@@ -79,6 +79,10 @@ class Search:
             costs = torch.cat([self.best_costs, costs], dim=1)
             units = torch.cat([self.best, units], dim=1)
         self.best_costs, self.best = lowest(costs, units, self._keep)
+
+    def settle(self, units: Tensor) -> None:
+        """Answer with ``units``, (B, 1, H, A), whatever cost less."""
+        self.best_costs, self.best = self.problem.evaluate(units), units
 
     def end_round(self, *, tolerance: float = 0.0) -> bool:
         """Note the lowest costs; return whether all problems stopped.

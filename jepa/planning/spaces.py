@@ -4,6 +4,7 @@ A space holds the actions of one model step: ``repeat`` environment actions side
 search in units: fractions of half the range from its middle, in [-1, 1], or one-hot vectors.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -68,6 +69,20 @@ class BoxSpace:
         low, high = self._bounds()
         half = ((high - low) / 2).clamp(min=torch.finfo(low.dtype).tiny)
         return ((actions - (low + high) / 2) / half).clamp(-1, 1)
+
+    def each(self, name: str, values: float | tuple[float, ...]) -> Tensor:
+        """Return a setting of every number of a model step's action, (A,), from one for all or one for each.
+
+        Each means each number of an environment step's action. Raises ConfigError, with the setting's ``name``, for
+        another count.
+        """
+        several = (values,) * len(self.low) if isinstance(values, int | float) else values
+        if len(several) != len(self.low):
+            raise ConfigError(
+                f"{name} has {len(several)} values for actions of {len(self.low)} numbers -- give one for all, or "
+                "one for each number"
+            )
+        return self.low.new_tensor(several).repeat(self.repeat)
 
     def check(self, actions: Tensor) -> None:
         """Raise DataError for actions (..., A) past the bounds by more than rounding, or not finite."""
@@ -171,6 +186,45 @@ class DiscreteSpace:
 
 
 Space = BoxSpace | DiscreteSpace
+
+
+def bounded(space: Space, bounds: Sequence[tuple[float, float]] | None) -> Space:
+    """Return ``space`` with other bounds, the lowest and highest value of each number; None changes nothing.
+
+    Equal ones hold a number still. Raises ConfigError for discrete actions and for another count.
+    """
+    if bounds is None:
+        return space
+    if isinstance(space, DiscreteSpace):
+        raise ConfigError("bounds are for continuous actions, these are discrete -- leave them out")
+    if len(bounds) != len(space.low):
+        raise ConfigError(
+            f"bounds has {len(bounds)} pairs for actions of {len(space.low)} numbers -- give one for each number"
+        )
+    low, high = space.low.new_tensor(list(bounds)).unbind(dim=1)
+    return replace(space, low=low, high=high)
+
+
+def within(space: Space, bounds: Sequence[tuple[float, float]] | None) -> Space:
+    """Return the part of ``space`` between ``bounds``, as `bounded` does.
+
+    Raises ConfigError for bounds that are not inside the space's, too.
+    """
+    part = bounded(space, bounds)
+    if bounds is None or isinstance(space, DiscreteSpace) or isinstance(part, DiscreteSpace):
+        return part
+    slack = 1e-6 * (
+        space.high - space.low
+    )  # the environment's bounds may be rounded otherwise than a config's
+    outside = (part.low < space.low - slack) | (part.high > space.high + slack)
+    if bool(outside.any()):
+        index = int(outside.nonzero()[0])
+        raise ConfigError(
+            f"bounds: {float(part.low[index]):g} to {float(part.high[index]):g} for action {index} -- the "
+            f"environment's lies between {float(space.low[index]):g} and {float(space.high[index]):g} -- give bounds "
+            "inside of that"
+        )
+    return replace(part, low=torch.maximum(part.low, space.low), high=torch.minimum(part.high, space.high))
 
 
 def as_space(space: gym_spaces.Space[Any] | Space) -> Space:

@@ -1,9 +1,9 @@
 """The attentive head: a learned query that looks for the answer among all tokens."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,11 @@ from torch import Tensor
 from jepa.errors import DataError
 from jepa.probes.grid import GridProbe
 from jepa.probes.mlp import apply_linear, start_linear
+from jepa.probes.targets import Targets
 from jepa.probes.training import Network, Samples, Weights
 
 INIT_STD = 0.02  # of the published pooler
+NORM_EPS = 1e-5  # of the published pooler
 MLP_RATIO = 4
 
 
@@ -33,6 +35,11 @@ class AttentiveProbe(GridProbe):
     """Self-attention blocks before the cross-attention."""
     heads: int = 16
     """Attention heads of every block; they must divide D."""
+    norm_eps: float = NORM_EPS
+    """What norms add to the variance (transformers' pooler: 1e-6)."""
+
+    labels: tuple[str, ...] = field(init=False, repr=False, default=())
+    """Names of the classes in the order of the outputs, where the source of a published head gives them."""
 
     form: ClassVar[str] = "(samples, tokens, width)"
 
@@ -54,7 +61,32 @@ class AttentiveProbe(GridProbe):
                 f"{self.heads} attention heads do not divide the features' width {width}; set heads to one that "
                 f"does, such as {math.gcd(self.heads, width)}"
             )
-        return AttentiveNetwork(int(tokens), int(width), self.blocks, self.heads, outputs)
+        return AttentiveNetwork(int(tokens), int(width), self.blocks, self.heads, outputs, self.norm_eps)
+
+    def restore(self, weights: Weights, labels: Sequence[str] = ()) -> Self:
+        """Take the weights of one head, (1, ...) by the names of `AttentiveNetwork.shapes`, in place of fitting.
+
+        The classes are numbered in the order of the outputs. Raises ValueError for weights that are not those of
+        ``blocks`` blocks and ``heads`` attention heads, and where labels are given but not one for each output.
+        """
+        found = {name: tuple(weight.shape[1:]) for name, weight in weights.items()}
+        width, outputs = found["linear.weight"] if len(found.get("linear.weight", ())) == 2 else (0, 0)
+        network = AttentiveNetwork(1, width, self.blocks, self.heads, outputs, self.norm_eps)
+        wanted = network.shapes()
+        if wrong := [name for name in sorted(found | wanted) if found.get(name) != wanted.get(name)]:
+            raise ValueError(
+                f"not the weights of an attentive head of {self.blocks} blocks: {', '.join(wrong)}"
+            )
+        if width % self.heads:
+            raise ValueError(f"{self.heads} attention heads do not divide the weights' width {width}")
+        if len(labels) not in (0, outputs):
+            raise ValueError(f"{len(labels)} labels cannot name {outputs} outputs")
+        self.network = network
+        self.weights = {name: weight.to(self.device) for name, weight in weights.items()}
+        self.classes, self.labels, self._seen = tuple(range(outputs)), tuple(labels), (1, width)
+        self.targets = Targets("classes", outputs, self.classes, torch.zeros(1), torch.ones(1))
+        self.chosen, self.trials, self.history = {}, [], []
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +103,20 @@ class AttentiveNetwork:
     blocks: int
     heads: int
     outputs_width: int
+    norm_eps: float = NORM_EPS
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of one head's weights by name; those of linear layers are (in, out)."""
+        width, hidden = self.width, MLP_RATIO * self.width
+        block: dict[str, tuple[int, ...]] = {"norm1": (width,), "norm2": (width,)}
+        block |= {"fc1": (width, hidden), "fc2": (hidden, width)}
+        layers = block | {"q": (width, width), "v": (width, width), "linear": (width, self.outputs_width)}
+        block |= {"qkv": (width, 3 * width), "proj": (width, width)}
+        for number in range(self.blocks):
+            layers |= {f"blocks.{number}.{name}": shape for name, shape in block.items()}
+        weights = {f"{name}.weight": shape for name, shape in layers.items()}
+        biases = {f"{name}.bias": shape[-1:] for name, shape in layers.items()}
+        return {"query": (width,), "k.weight": (width, width)} | weights | biases
 
     def start(self, draw: torch.Generator) -> Weights:
         """Draw one head's weights as the published pooler does."""
@@ -94,7 +140,7 @@ class AttentiveNetwork:
 
     def share(self, rows: Tensor) -> Tensor:
         """Normalise tokens where nothing else is asked of them: (B, N, D) -> (B, N, D)."""
-        return rows if self.blocks else F.layer_norm(rows, (self.width,))
+        return rows if self.blocks else F.layer_norm(rows, (self.width,), eps=self.norm_eps)
 
     def outputs(self, weights: Mapping[str, Tensor], shared: Tensor) -> Tensor:
         """Answer: (B, N, D) -> (G, B, C)."""
@@ -104,7 +150,7 @@ class AttentiveNetwork:
             x = shared.flatten(0, 1)[None]  # (1, B * N, D): alike for all heads, until weights come in
             for number in range(self.blocks):
                 x = self._block(_part(weights, f"blocks.{number}."), x, samples)  # (G, B * N, D)
-            normal = F.layer_norm(x, (self.width,))
+            normal = F.layer_norm(x, (self.width,), eps=self.norm_eps)
             scores = torch.bmm(normal, looks.transpose(1, 2)).view(count * samples, tokens, -1)
             attention = scores.softmax(dim=1).transpose(1, 2)  # (G * B, h, N)
             pooled = torch.bmm(attention, normal.view(count * samples, tokens, -1))  # (G * B, h, D)
@@ -141,19 +187,22 @@ class AttentiveNetwork:
         values = torch.bmm(pooled, self._by_head(value))  # (G * h, B, d)
         values = values.view(-1, self.heads, *values.shape[1:]).transpose(1, 2).flatten(2)  # (G, B, D)
         x = weights["query"][:, None] + values + bias[:, None]
-        y = F.layer_norm(x, (self.width,)) * weights["norm2.weight"][:, None] + weights["norm2.bias"][:, None]
+        y = (
+            F.layer_norm(x, (self.width,), eps=self.norm_eps) * weights["norm2.weight"][:, None]
+            + weights["norm2.bias"][:, None]
+        )
         x = x + apply_linear(weights, "fc2", F.gelu(apply_linear(weights, "fc1", y)))
         return apply_linear(weights, "linear", x)
 
     def _block(self, weights: Mapping[str, Tensor], x: Tensor, samples: int) -> Tensor:
         """Apply one pre-norm self-attention block: (1 or G, B * N, D) -> (G, B * N, D)."""
         count, width = len(weights["qkv.weight"]), self.width
-        qkv = _norm_linear(weights, "norm1", "qkv", x)  # (G, B * N, 3 D)
+        qkv = _norm_linear(weights, "norm1", "qkv", x, eps=self.norm_eps)  # (G, B * N, 3 D)
         split = qkv.view(count * samples, -1, 3, self.heads, width // self.heads)
         q, k, v = split.permute(2, 0, 3, 1, 4)  # each (G * B, h, N, d)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(count, -1, width)
         x = x + apply_linear(weights, "proj", mixed)
-        hidden = F.gelu(_norm_linear(weights, "norm2", "fc1", x))
+        hidden = F.gelu(_norm_linear(weights, "norm2", "fc1", x, eps=self.norm_eps))
         return x + apply_linear(weights, "fc2", hidden)
 
 
@@ -172,10 +221,10 @@ def _fold(weights: Mapping[str, Tensor], norm: str, linear: str) -> tuple[Tensor
     return weight * weights[f"{norm}.weight"][..., None], bias
 
 
-def _norm_linear(weights: Mapping[str, Tensor], norm: str, linear: str, x: Tensor) -> Tensor:
+def _norm_linear(weights: Mapping[str, Tensor], norm: str, linear: str, x: Tensor, *, eps: float) -> Tensor:
     """Apply G norms and linear layers: (1 or G, B, in) -> (G, B, out)."""
     weight, bias = _fold(weights, norm, linear)
-    normal = F.layer_norm(x, x.shape[-1:]).expand(len(weight), -1, -1)
+    normal = F.layer_norm(x, x.shape[-1:], eps=eps).expand(len(weight), -1, -1)
     return torch.baddbmm(bias[:, None], normal, weight)
 
 

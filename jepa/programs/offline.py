@@ -11,14 +11,16 @@ from torch import Tensor
 import jepa
 from jepa.config.plan import RECORDED_BASELINES, PlanConfig, RecordedGoals
 from jepa.config.planning import PlannerConfig
-from jepa.config.world_model import WorldModelConfig
+from jepa.config.trajectories import TrajectoryData
 from jepa.data.trajectories.episodes import Episodes, open_episodes
 from jepa.data.trajectories.windows import all_windows
-from jepa.errors import DataError
+from jepa.errors import ConfigError, DataError
+from jepa.models.poses import moves
+from jepa.models.scaling import Scaling
 from jepa.models.world_model import LatentWorldModel
 from jepa.planning.build import build_cost, build_solver
 from jepa.planning.costs import Cost, Imagined
-from jepa.planning.spaces import BoxSpace, DiscreteSpace, Space
+from jepa.planning.spaces import BoxSpace, DiscreteSpace, Space, bounded
 from jepa.probes.imagination import HorizonErrors
 from jepa.probes.recovery import Landscape, Recovery, landscape, recovery
 from jepa.programs.measure_report import write_measure_report
@@ -49,25 +51,28 @@ class Pairs:
     proprio: Tensor | None  # (B, 1, P)
 
 
-def plan_offline(
-    config: PlanConfig, world_model: LatentWorldModel, trained: WorldModelConfig, run: RunDir
-) -> dict[str, Any]:
+def plan_offline(config: PlanConfig, world_model: LatentWorldModel, run: RunDir) -> dict[str, Any]:
     """Compare planned with recorded actions and draw the energy around these; return the contents of summary.json.
 
-    Prediction errors are measured too, as after training, where a test episode is long enough. Raises DataError
-    where none is long enough for a pair.
+    On the world model's own episodes, prediction errors are measured too, as after training, where a test episode is
+    long enough. Raises ConfigError where there are no episodes of its own and no others are named, DataError where
+    none is long enough for a pair.
     """
-    goals = config.goals
+    goals, trained = config.goals, world_model.config
     assert isinstance(goals, RecordedGoals)
-    data = trained.data
+    data = _data(config, world_model)
     episodes = open_episodes(
         data.sources, test_fraction=data.test_fraction, proprio=data.proprio, decoder=data.decoder
     )
+    if goals.data is not None:
+        episodes = replace(episodes, train=(), test=episodes.train + episodes.test)
     with Progress(len(config.planners), unit="planner") as progress:
-        pairs = _pairs(config, world_model, trained, episodes)
+        pairs = _pairs(config, world_model, data, episodes)
         errors = None
-        if any(len(episode) >= measured_steps(trained, world_model.history) for episode in episodes.test):
-            errors = prediction_errors(world_model, trained, episodes)
+        if goals.data is None and trained is not None:
+            least = measured_steps(trained, world_model.history)
+            if any(len(episode) >= least for episode in episodes.test):
+                errors = prediction_errors(world_model, trained, episodes)
         found, fields = _compare(config, world_model, pairs, progress)
         summary = _summary(config, errors, found, fields, pairs=len(pairs.actions))
         run.write_summary(summary)
@@ -80,15 +85,28 @@ def plan_offline(
     return summary
 
 
+def _data(config: PlanConfig, world_model: LatentWorldModel) -> TrajectoryData:
+    """Return the episodes that the goals name, as the world model wants them, or those of its own training."""
+    assert isinstance(config.goals, RecordedGoals)
+    if (named := config.goals.data) is not None:
+        same = {"resolution": world_model.resolution, "proprio": world_model.proprio_size > 0}
+        return named.model_copy(update=same)
+    if world_model.config is None:
+        raise ConfigError(
+            f"goals.data: {config.model} came without the episodes that it was trained on; name some"
+        )
+    return world_model.config.data
+
+
 def _compare(
     config: PlanConfig, world_model: LatentWorldModel, pairs: Pairs, progress: Progress
 ) -> tuple[dict[str, Recovery], dict[str, Landscape]]:
     """Compare what every row proposes with the recorded actions; draw each planner's energy around these."""
     seed, each = config.seeds[0], _recorded_space(world_model, pairs)
-    space = each.tile(world_model.frame_skip)
-    std = world_model.scaling.action_std.repeat(world_model.frame_skip)
+    spaces = [bounded(each, planner.bounds).tile(world_model.frame_skip) for planner in config.planners]
+    std = _scaling(world_model, pairs).action_std.repeat(world_model.frame_skip)
     found = {
-        RANDOM: recovery(_drawn(space, pairs, seed), pairs.actions, std=std),
+        RANDOM: recovery(_drawn(each.tile(world_model.frame_skip), pairs, seed), pairs.actions, std=std),
         MEAN: recovery(_mean(world_model, pairs), pairs.actions, std=std),
     }
     # All costs first: one that the world model has no value for is said before any search.
@@ -97,35 +115,50 @@ def _compare(
         for planner in config.planners
     ]
     fields = {}
-    for number, (planner, energy) in enumerate(zip(config.planners, energies, strict=True), start=1):
+    several = zip(config.planners, energies, spaces, strict=True)
+    for number, (planner, energy, space) in enumerate(several, start=1):
         proposed = _planned(planner, energy, space, seed=seed, parallel=min(config.parallel, AT_ONCE))
         found[planner.name] = recovery(proposed, pairs.actions, std=std)
-        if isinstance(each, BoxSpace) and each.size > 1:
-            fields[planner.name] = _field(energy)
+        if isinstance(space, BoxSpace) and len(space.low) > 1:
+            fields[planner.name] = _field(energy, space)
         progress.update(number, {})
     return found, fields
 
 
 def _pairs(
-    config: PlanConfig, world_model: LatentWorldModel, trained: WorldModelConfig, episodes: Episodes
+    config: PlanConfig, world_model: LatentWorldModel, data: TrajectoryData, episodes: Episodes
 ) -> Pairs:
     """Choose pairs of test frames, ``config.episodes`` in all or as many as there are, and encode them."""
     assert isinstance(config.goals, RecordedGoals)
-    data, ahead = trained.data, config.goals.ahead
+    ahead = config.goals.ahead
     steps = ahead * data.frame_skip
     if not any(len(episode) >= steps for episode in episodes.test):
         raise DataError(
             f"none of {len(episodes.test)} test episodes has {ahead} model steps of {data.frame_skip} environment "
-            "steps; lower goals.ahead, or train the world model with a larger data.test_fraction"
+            "steps; lower goals.ahead, or train the world model with a larger data.test_fraction, or name others in "
+            "goals.data"
         )
+    actions_of = _between_poses if config.goals.actions == "poses" else _as_recorded
     windows = [
         window
-        for batch in all_windows(episodes.test, data, window=ahead + 1)
+        for batch in map(actions_of, all_windows(episodes.test, data, window=ahead + 1))
         # Of the frames the ends alone, else all test videos would have to fit into memory.
         for window in replace(batch, frames=batch.frames[:, [0, -1]]).split(len(batch.frames))
     ]
     order = torch.randperm(len(windows), generator=generator(config.seeds[0], "pairs"))[: config.episodes]
     return _encoded(world_model, [windows[int(place)] for place in order])
+
+
+def _as_recorded(windows: Windows) -> Windows:
+    """Return the windows as they are."""
+    return windows
+
+
+def _between_poses(windows: Windows) -> Windows:
+    """Take the changes of the poses, (B, T, 7), for the actions. Raises DataError where there are no poses."""
+    if windows.proprio is None:
+        raise DataError("goals.actions: poses needs a world model that takes proprioception; use recorded")
+    return replace(windows, actions=moves(windows.proprio[:, :-1], windows.proprio[:, 1:]))
 
 
 @torch.inference_mode()
@@ -138,9 +171,23 @@ def _encoded(world_model: LatentWorldModel, windows: list[Windows]) -> Pairs:
     return Pairs(z[:, :1], z[:, 1], torch.cat([w.actions for w in windows]).to(z.device), proprio)
 
 
+def _scaling(world_model: LatentWorldModel, pairs: Pairs) -> Scaling:
+    """Return the statistics of training, or of the pairs' actions where the world model came without any."""
+    if world_model.config is not None:
+        return world_model.scaling
+    size = len(world_model.scaling.action_mean)
+    each = pairs.actions.reshape(-1, size)  # (B H skip, a)
+    std = each.std(dim=0, correction=0)
+    statistics = (each.mean(dim=0), std.where(std > 0, 1.0), each.amin(dim=0), each.amax(dim=0))
+    scaling = Scaling(
+        [one.cpu() for one in statistics], action_size=size, proprio_size=0, frame_skip=world_model.frame_skip
+    )
+    return scaling.to(pairs.actions.device)
+
+
 def _recorded_space(world_model: LatentWorldModel, pairs: Pairs) -> Space:
     """Return where one environment step's action is searched: between the bounds of training, or one of n."""
-    scaling = world_model.scaling
+    scaling = _scaling(world_model, pairs)
     each = pairs.actions.reshape(*pairs.actions.shape[:2], world_model.frame_skip, -1)  # (B, H, skip, a)
     is_one_hot = ((each == 0) | (each == 1)).all() & (each.sum(-1) == 1).all()
     if bool(is_one_hot) and each.shape[-1] > 1:
@@ -156,7 +203,7 @@ def _drawn(space: Space, pairs: Pairs, seed: int) -> Tensor:
 
 def _mean(world_model: LatentWorldModel, pairs: Pairs) -> Tensor:
     """Return the mean action of the training episodes: (B, H, A)."""
-    return world_model.scaling.action_mean.repeat(world_model.frame_skip).expand_as(pairs.actions)
+    return _scaling(world_model, pairs).action_mean.repeat(world_model.frame_skip).expand_as(pairs.actions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +244,19 @@ def _planned(planner: PlannerConfig, energy: Energy, space: Space, *, seed: int,
     return torch.cat(plans)
 
 
-def _field(energy: Energy) -> Landscape:
+def _field(energy: Energy, space: BoxSpace) -> Landscape:
     """Measure the energy over the two numbers of an action that vary most, one pair after another.
 
-    They move in every environment step, also of one model step.
+    They are among those of ``space`` that do not stand still, and move in every environment step, also of one model
+    step.
     """
-    scaling, few = energy.world_model.scaling, min(LANDSCAPE_PAIRS, len(energy.pairs.actions))
+    scaling = _scaling(energy.world_model, energy.pairs)
+    few = min(LANDSCAPE_PAIRS, len(energy.pairs.actions))
     size = len(scaling.action_std)
     recorded = energy.pairs.actions[:few]  # (b, H, A)
     each = recorded.reshape(few, -1, size)  # (b, H * skip, a)
-    varied = scaling.action_std.where(scaling.action_low < scaling.action_high, 0).argsort(descending=True)
+    varies = (scaling.action_low < scaling.action_high) & (space.low < space.high)
+    varied = scaling.action_std.where(varies, 0).argsort(descending=True)
     axes = (int(varied[0]), int(varied[1]))
 
     def costs(actions: Tensor) -> Tensor:  # (b, S, H * skip, a)

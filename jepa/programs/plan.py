@@ -21,9 +21,10 @@ from jepa.data.trajectories.episodes import open_episode_source, open_episodes
 from jepa.envs.base import GoalEnv
 from jepa.envs.registry import make_env
 from jepa.errors import ConfigError, DataError
-from jepa.models.world_model import LatentWorldModel, load_world_model, trained_config
+from jepa.models.world_model import LatentWorldModel, load_world_model
 from jepa.planning import MPC
 from jepa.planning.build import build_cost, build_solver
+from jepa.planning.spaces import as_space, within
 from jepa.programs.cloning import clone_behaviour
 from jepa.programs.episodes import Film, Player, Trial, play
 from jepa.programs.films import write_films
@@ -57,16 +58,22 @@ def plan(config: PlanConfig) -> PlanResult:
     if config.env is not None:
         make_env(config.env).close()  # what it lacks is said before anything is loaded or written
     world_model = load_world_model(config.model, device=config.device)
-    trained = trained_config(config.model)
+    trained = world_model.config
+    if config.env is not None and trained is None and "behaviour cloning" in config.baselines:
+        raise ConfigError(
+            f"baselines: behaviour cloning learns from the episodes that the world model was trained on, and "
+            f"{config.model} came without them; leave it out"
+        )
     run = RunDir(config.run_dir)
     run.create()
     run.write_config(dump(config))
     if config.env is None:
-        return PlanResult(run.root, plan_offline(config, world_model, trained, run))
+        return PlanResult(run.root, plan_offline(config, world_model, run))
     make = partial(make_env, config.env)
     goals = config.goals
     assert isinstance(goals, DrawnGoals | DatasetGoals)
-    trials = {seed: list(draw_trials(goals, seed, config.episodes, trained.data)) for seed in config.seeds}
+    learned = None if trained is None else trained.data
+    trials = {seed: list(draw_trials(goals, seed, config.episodes, learned)) for seed in config.seeds}
     players = build_players(config, world_model, trained, make)
     with Progress(len(players) * len(trials), unit="set") as progress:
         rows, films = [], {}
@@ -108,9 +115,12 @@ def _play_all(
 
 
 def build_players(
-    config: PlanConfig, world_model: LatentWorldModel, trained: WorldModelConfig, make: Callable[[], GoalEnv]
+    config: PlanConfig,
+    world_model: LatentWorldModel,
+    trained: WorldModelConfig | None,
+    make: Callable[[], GoalEnv],
 ) -> dict[str, Player]:
-    """Return the players by the names of their rows, baselines last."""
+    """Return the players by the names of their rows, baselines last; behaviour cloning needs ``trained``."""
     env = make()
     try:
         check_fit(world_model, env)
@@ -121,6 +131,7 @@ def build_players(
             if baseline == "random":
                 players[baseline] = RandomPlayer()
             elif baseline == "behaviour cloning":
+                assert trained is not None
                 players[baseline] = clone_behaviour(
                     world_model, trained, steps=config.cloning_steps, seed=config.seeds[0]
                 )
@@ -134,15 +145,17 @@ def build_players(
 
 def policy_of(planner: PlannerConfig, world_model: LatentWorldModel, env: GoalEnv) -> MPC:
     """Build the policy that ``planner`` describes, for the actions of ``env``."""
-    return MPC(
+    policy = MPC(
         world_model,
         build_solver(planner.solver),
         build_cost(planner.costs, world_model, env.action_space),
         horizon=planner.horizon,
-        action_space=env.action_space,
+        action_space=within(as_space(env.action_space), planner.bounds),
         replan_every=planner.replan_every,
         warm_start=planner.warm_start,
     )
+    policy.context_frames = planner.context
+    return policy
 
 
 def in_environment_steps(search: SearchConfig, frame_skip: int) -> SearchConfig:
@@ -166,11 +179,12 @@ def check_fit(world_model: LatentWorldModel, env: GoalEnv) -> None:
 
 
 def draw_trials(
-    goals: DrawnGoals | DatasetGoals, seed: int, count: int, trained: TrajectoryData
+    goals: DrawnGoals | DatasetGoals, seed: int, count: int, trained: TrajectoryData | None
 ) -> Iterator[Trial]:
     """Return ``count`` episodes: seeds that nothing else uses, or starts and goals from recorded episodes.
 
-    ``trained`` says which episodes the world model learned from, which are none of these. Raises DataError where no
+    ``trained`` says which episodes the world model learned from, which are none of these; None for published weights,
+    which learned from none of them. Raises DataError where no
     episode is left.
     """
     seeds = [derive(seed, "evaluation", number) % 2**31 for number in range(count)]
@@ -190,14 +204,15 @@ def draw_trials(
         yield Trial(own, states[start], states[start + goals.ahead])
 
 
-def _unseen(goals: DatasetGoals, trained: TrajectoryData) -> Iterator[NDArray[np.float64]]:
+def _unseen(goals: DatasetGoals, trained: TrajectoryData | None) -> Iterator[NDArray[np.float64]]:
     """Return the states, (T + 1, S), of episodes that are long enough and that no training saw."""
     here = Path(goals.source.path).resolve()
-    same = [source for source in trained.sources if Path(source.path).resolve() == here]
     seen: set[str] = set()
-    for source in same:  # its names begin with its path
-        learned = open_episodes([source], test_fraction=trained.test_fraction).train
-        seen |= {episode.name.removeprefix(f"{source.path}/") for episode in learned}
+    if trained is not None:
+        for source in trained.sources:
+            if Path(source.path).resolve() == here:  # its names begin with its path
+                learned = open_episodes([source], test_fraction=trained.test_fraction).train
+                seen |= {episode.name.removeprefix(f"{source.path}/") for episode in learned}
     for episode in open_episode_source(goals.source).episodes:
         if episode.states is not None and len(episode) >= goals.ahead and episode.name not in seen:
             yield episode.states

@@ -10,7 +10,9 @@ from jepa.config.probe import ClipsConfig, EmbedConfig
 from jepa.data.decode import resolve_decoder
 from jepa.data.evaluation import Cut
 from jepa.data.feature_store import SHARD_ENTRIES, TOKEN_SHARD_ENTRIES, Manifest
+from jepa.data.locations import file_of
 from jepa.data.sources import Source
+from jepa.data.storage import stamp
 from jepa.errors import ConfigError
 from jepa.models.fingerprint import fingerprint
 from jepa.models.frozen import Frozen, Networks
@@ -32,10 +34,10 @@ class Contents:
     @classmethod
     def of(cls, source: Source) -> "Contents":
         """Ask the file system once for every file."""
-        stats = {path: Path(path).stat() for path in {entry.path for entry in source.entries}}
+        files = {entry.path: file_of(entry.path) for entry in source.entries}
+        stamps = {file: stamp(file) for file in set(files.values())}
         entries = [
-            [entry.path, entry.start, entry.end, stats[entry.path].st_size, stats[entry.path].st_mtime_ns]
-            for entry in source.entries
+            [entry.path, entry.start, entry.end, *stamps[files[entry.path]]] for entry in source.entries
         ]
         return cls(source, fingerprint(None, {"entries": entries}))
 
@@ -97,6 +99,11 @@ def encoder_request(
         return Request(frozen.source, kinds, reader, settings, config)
     if predictor is None:
         raise ConfigError(f"predict_steps: {frozen.source} has no predictor; set it to 0, or give a run")
+    if not predictor.taken == predictor.given == encoder.dim:
+        raise ConfigError(
+            f"predict_steps: the predictor of {frozen.source} takes {predictor.taken} and gives {predictor.given} "
+            f"numbers a token, but its encoder gives {encoder.dim}; set it to 0, or give another source"
+        )
     ahead = Anticipation(encoder, predictor, steps=config.predict_steps, pattern=frozen.pattern)
     settings |= {
         "predictor": fingerprint(predictor, {}),

@@ -74,7 +74,7 @@ def load_results(root: Path | str) -> RunResults:
             f"{run.root} is not finished: there is no summary.json; run the command that started it again, and it "
             "goes on"
         )
-    summary = _read_summary(run.summary)
+    summary = read_summary(run.summary)
     config: object = {}
     if run.config.is_file():
         config = yaml_text.read(run.config.read_text(encoding="utf-8"), str(run.config))
@@ -98,7 +98,7 @@ def leaves(tree: object, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, tree
 
 
-def _read_summary(path: Path) -> dict[str, Any]:
+def read_summary(path: Path) -> dict[str, Any]:
     """Return the summary as a mapping."""
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))

@@ -6,6 +6,7 @@ import torch
 
 from jepa.config.world_model import ValueConfig, WorldModelConfig
 from jepa.errors import CheckpointError, ConfigError, DataError
+from jepa.models.poses import moved
 from jepa.models.scaling import Scaling
 from jepa.models.temporal_distance import TemporalDistance
 from jepa.models.world_model import LatentWorldModel, build_world_model, load_world_model
@@ -108,6 +109,29 @@ def test_actions_come_in_the_units_of_the_environment(model):
     scaled = torch.from_numpy((actions.numpy() - mean) / std)
     torch.testing.assert_close(model.predict(z, actions), model.dynamics(z, scaled))
     torch.testing.assert_close(model.scaling.restore(scaled), actions)
+
+
+def test_an_imagined_pose_is_moved_by_every_environment_step():
+    """Two of them per model step, one after the other: rotations do not commute."""
+    config = make_config("tokens", next_state="pose")
+    model = build_world_model(config, action_size=7, proprio_size=7).eval()
+    assert model.next_state == "pose"
+    pose, actions = torch.rand(2, 7), torch.rand(2, 3, 14)
+    seen = []
+    plain = model.dynamics.step
+    model.dynamics.step = lambda z, a, memory, state: seen.append(state) or plain(z, a, memory, state)
+    model.rollout(torch.randn(2, 1, 1, 10), actions, proprio=pose[:, None])
+    expected = pose
+    for step in range(3):
+        torch.testing.assert_close(seen[step][:, 0], expected)
+        expected = moved(moved(expected, actions[:, step, :7]), actions[:, step, 7:])
+
+
+@pytest.mark.parametrize("sizes", [(3, 7), (7, 3), (6, 6)])
+def test_poses_need_seven_numbers(sizes):
+    action, proprio = sizes
+    with pytest.raises(ConfigError, match=f"an action has {action} and proprioception {proprio}"):
+        build_world_model(make_config("tokens", next_state="pose"), action_size=action, proprio_size=proprio)
 
 
 @pytest.mark.parametrize("next_state", ["add", "given"])

@@ -7,10 +7,12 @@ from jepa.config.load import parse
 from jepa.config.planning import (
     ActionCost,
     CemConfig,
+    CemMeanConfig,
     GoalCost,
     GradientConfig,
     ICemConfig,
     MppiConfig,
+    PlannerConfig,
     RefineConfig,
     SearchConfig,
     ValueCost,
@@ -21,6 +23,7 @@ from jepa.planning import (
     CEM,
     ICEM,
     MPPI,
+    CEMMean,
     Gradient,
     Imagined,
     RandomShooting,
@@ -38,6 +41,7 @@ SEARCH = {"solver": {"kind": "cem"}, "horizon": 5}
     [
         (RandomConfig(kind="random"), RandomShooting()),
         (CemConfig(kind="cem"), CEM()),
+        (CemMeanConfig(kind="cem-mean"), CEMMean()),
         (ICemConfig(kind="icem"), ICEM()),
         (MppiConfig(kind="mppi"), MPPI()),
         (GradientConfig(kind="gradient"), Gradient()),
@@ -84,6 +88,9 @@ def test_a_value_cost_needs_a_learned_value():
     ("changes", "message"),
     [
         ({"solver": {"kind": "icem", "samples": 20}}, "elites 30 must not be more than samples 20"),
+        ({"solver": {"kind": "cem-mean", "samples": 9}}, "elites 10 must not be more than samples 9"),
+        ({"solver": {"kind": "cem-mean", "elites": 1}}, "elites"),
+        ({"solver": {"kind": "cem-mean", "momentum": [0.1, 1.0]}}, "momentum"),
         ({"replan_every": 6}, "replan_every 6 must not be more than horizon 5"),
         ({"horizon": 0}, "horizon"),
     ],
@@ -92,3 +99,18 @@ def test_configs_that_contradict_themselves_are_refused(changes, message):
     assert parse(SEARCH, SearchConfig).horizon == 5
     with pytest.raises(ConfigError, match=message):
         parse(SEARCH | changes, SearchConfig)
+
+
+def test_bounds_in_the_wrong_order_are_refused():
+    planner = SEARCH | {"name": "x", "costs": [{"kind": "goal"}], "bounds": [[-1, 1], [0, 0]]}
+    assert parse(planner, PlannerConfig).bounds == ((-1, 1), (0, 0))
+    with pytest.raises(ConfigError, match="bounds: 1 is above -1"):
+        parse(planner | {"bounds": [[1, -1]]}, PlannerConfig)
+
+
+def test_one_setting_or_one_for_each_number_reach_the_solver():
+    config = {"kind": "cem-mean", "momentum": [0.25, 0.15], "initial_std": [1, 1.3333], "dead_zone": 0.1}
+    search = parse(SEARCH | {"solver": config}, SearchConfig)
+    assert build_solver(search.solver) == CEMMean(
+        momentum=(0.25, 0.15), initial_std=(1, 1.3333), dead_zone=0.1
+    )

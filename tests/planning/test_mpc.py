@@ -109,6 +109,18 @@ def test_the_context_is_the_last_model_steps_and_what_was_done_between(history, 
     assert model.contexts[0][0].shape[1] == 1 and model.contexts[0][1] is None
 
 
+def test_a_search_may_start_from_fewer_frames_than_the_world_model_attends_to():
+    model = PointModel(frame_skip=2, history=3, proprio_size=2)
+    policy = policy_for(model)
+    policy.context_frames = 1  # as V-JEPA 2-AC is planned with
+    drive(PointEnv(), policy, draw((0.5, 0.5)), steps=12)
+    assert {z.shape[1] for z, _, _ in model.contexts} == {1}
+    assert all(past is None and proprio.shape[1] == 1 for _, past, proprio in model.contexts)
+    policy.context_frames = 5  # never more than it attends to
+    drive(PointEnv(), policy, draw((0.5, 0.5)), steps=12)
+    assert model.contexts[-1][0].shape[1] == 3
+
+
 def test_a_plan_is_followed_until_the_next_decision():
     model = PointModel()
     policy = policy_for(model, replan_every=3)

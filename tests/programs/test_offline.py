@@ -11,7 +11,7 @@ from jepa.config.load import parse
 from jepa.config.plan import PlanConfig
 from jepa.data.trajectories.episodes import open_episodes
 from jepa.errors import ConfigError, DataError
-from jepa.models.world_model import load_world_model, trained_config
+from jepa.models.world_model import load_world_model
 from jepa.planning.costs import Cost
 from jepa.planning.spaces import BoxSpace, DiscreteSpace
 from jepa.programs import offline
@@ -157,7 +157,7 @@ def test_the_mean_action_is_that_of_training_and_the_random_one_within_its_bound
     )
     plan(recorded(episodes=30))
     drawn, mean, _ = seen
-    data = trained_config(world).data
+    data = load_world_model(world, device="cpu").config.data
     episodes = open_episodes(data.sources, test_fraction=data.test_fraction).train
     taken = np.concatenate([episode.actions for episode in episodes])
     assert mean.numpy() == pytest.approx(np.broadcast_to(taken.mean(0), mean.shape), abs=1e-5)

@@ -15,7 +15,7 @@ from jepa.config.trajectories import TrajectoryData
 from jepa.data.trajectories.episodes import open_episodes
 from jepa.envs.two_room import TwoRoom
 from jepa.errors import CheckpointError, ConfigError, DataError
-from jepa.models.world_model import load_world_model, trained_config
+from jepa.models.world_model import load_world_model
 from jepa.programs import cloning
 from jepa.programs import plan as program
 from jepa.programs.cloning import clone_behaviour
@@ -153,7 +153,7 @@ def test_recorded_goals_are_of_episodes_that_were_kept_from_training(rooms, worl
         f"{Path(rooms).parent}/../{Path(rooms).parent.name}/{name}",
     )
     goals = DatasetGoals(kind="dataset", source={"kind": "store", "path": here}, ahead=5, steps=10)
-    data = trained_config(world).data
+    data = load_world_model(world, device="cpu").config.data
     data = data.model_copy(update={"sources": (data.sources[0].model_copy(update={"path": there}),)})
     episodes = open_episodes(data.sources, test_fraction=data.test_fraction)
     trials = list(draw_trials(goals, 0, 40, data))
@@ -277,6 +277,23 @@ def test_a_policy_is_what_its_planner_says(world, plan_config):
         assert (policy.solver.samples, policy.solver.iterations) == (8, 2)
 
 
+def test_a_planner_keeps_to_its_bounds_and_its_context(plan_config, world):
+    model, env = load_world_model(world, device="cpu"), TwoRoom(TwoRoomEnv(kind="two-room", size=16))
+
+    def policy(**changes):
+        (planner,) = plan_config(planners=[PLANNERS[1] | changes]).planners
+        return policy_of(planner, model, env)
+
+    assert policy().context_frames is None and policy().space.high.tolist() == [1, 1]
+    narrow = policy(bounds=[[-0.25, 0.5], [0, 0]], context=1)
+    assert narrow.context_frames == 1
+    assert (narrow.space.low.tolist(), narrow.space.high.tolist()) == ([-0.25, 0], [0.5, 0])
+    with pytest.raises(
+        ConfigError, match="bounds: -2 to 2 for action 1 -- the environment's lies between -1 and 1"
+    ):
+        policy(bounds=[[-1, 1], [-2, 2]])
+
+
 def test_planning_with_a_trained_model_needs_no_gradient(plan_config):
     torch.set_grad_enabled(True)
     gradient = {"kind": "gradient", "restarts": 2, "iterations": 2}
@@ -316,7 +333,7 @@ def test_behaviour_cloning_learns_from_the_training_episodes_alone(world, monkey
         "fit_behaviour_cloning",
         lambda latents, actions, **k: learned.extend(actions) or plain(latents, actions, **k),
     )
-    trained = trained_config(world)
+    trained = load_world_model(world, device="cpu").config
     model = load_world_model(world, device="cpu")
     clone_behaviour(model, trained, steps=1, seed=0)
     episodes = open_episodes(trained.data.sources, test_fraction=trained.data.test_fraction)

@@ -36,9 +36,19 @@ def token_dynamics(
     proprio_size: int,
     normalise: bool,
 ) -> TransformerDynamics:
-    """Build V-JEPA 2-AC's predictor for frames of ``grid`` with ``dim`` numbers per token."""
+    """Build V-JEPA 2-AC's predictor for frames of ``grid`` with ``dim`` numbers per token.
+
+    As released (facebookresearch/vjepa2, src/models/ac_predictor.py) but for the history: there a frame attends to
+    all frames before it, which in training were up to 7.
+    """
     embedding = TokenEmbedding(config.width, dim=dim, action_size=action_size, proprio_size=proprio_size)
     blocks = [FrameBlock(config.width, config.heads) for _ in range(config.depth)]
     return TransformerDynamics(
-        embedding, blocks, dim=dim, grid=grid, history=config.history, normalise=normalise
+        embedding,
+        blocks,
+        dim=dim,
+        grid=grid,
+        history=config.history,
+        normalise=normalise,
+        layout=config.rotary_layout,
     )

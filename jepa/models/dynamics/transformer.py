@@ -11,7 +11,7 @@ from jepa.errors import ConfigError
 from jepa.models.blocks import NORM_EPS, init_weights, shrink
 from jepa.models.dynamics.base import Dynamics, KeysValues, Memory
 from jepa.models.dynamics.block import AdaLNBlock, FrameBlock
-from jepa.models.positions import Rotary, coordinates, rotary_at
+from jepa.models.positions import Layout, Rotary, coordinates, rotary_at
 from jepa.types import Grid
 
 
@@ -42,11 +42,16 @@ class TransformerDynamics(Dynamics):
         grid: Grid,
         history: int,
         normalise: bool,
+        layout: Layout = "paired",
     ) -> None:
-        """Build; ``normalise`` layer-norms the predictions, as the frames they are compared with are."""
+        """Build; ``normalise`` layer-norms the predictions, as the frames they are compared with are.
+
+        ``layout`` is that of the rotary tables. Released weights also count columns in rows' places: a frame is as
+        wide as it is high, however many columns it has.
+        """
         super().__init__()
         self.embedding, self.blocks = embedding, nn.ModuleList(blocks)
-        self.grid, self.history, self.normalise = grid, history, normalise
+        self.grid, self.history, self.normalise, self.layout = grid, history, normalise, layout
         self.tokens = embedding.extra + grid.tokens  # per frame, M
         heads, width = blocks[0].attn.heads, blocks[0].norm1.normalized_shape[0]
         self.axes = 1 if grid.tokens == 1 else 3
@@ -124,7 +129,9 @@ class TransformerDynamics(Dynamics):
         # Tokens of action and state stand at height and width 0, which rotates them in time alone.
         places = torch.cat((patches.new_zeros(self.tokens - len(patches), 3), patches)).repeat(frames, 1)
         places[:, 0] = torch.arange(first, first + frames, device=device).repeat_interleave(self.tokens)
-        return rotary_at(places[:, : self.axes], self.head_width)
+        if self.layout == "released":
+            places[:, 2] *= self.grid.height / self.grid.width
+        return rotary_at(places[:, : self.axes], self.head_width, layout=self.layout)
 
     def _band(self, frames: int, device: torch.device) -> Tensor:
         """Return which tokens (rows) see which (columns): (T * M, T * M) bool."""

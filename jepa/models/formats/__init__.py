@@ -51,6 +51,9 @@ def find_format(text: str) -> tuple[Format, Source]:
     if named is not None:
         return named, source
     source.check_exists()
+    for each in formats().values():
+        if source.path.is_file() and source.path.name.lower().endswith(each.suffixes):
+            return each, source
     fitting = [each for each in formats().values() if each.recognises(source)]
     if len(fitting) == 1:
         return fitting[0], source

@@ -49,3 +49,8 @@ class Run(Format):
         config = WorldModelConfig.model_validate(state["config"], strict=False)
         value = {f"value.{name}": tensor for name, tensor in state.get("value", {}).items()}
         return assemble_world_model(config, below("world_model.", state["objective"]) | value, source.text)
+
+    def holds_world_model(self, source: Source) -> bool:
+        """Whether `jepa world-model` wrote it."""
+        program: str = source.state.get("program", PretrainConfig.program)
+        return program == WorldModelConfig.program
