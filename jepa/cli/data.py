@@ -32,7 +32,7 @@ def synth(
 @data_app.command()
 def inspect(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Folder of videos or images, or a list (.csv, .txt).")
+        str, typer.Argument(metavar="SOURCE", help="Folder of videos, images or shards, or a list.")
     ],
     sheet: Annotated[Path, typer.Option("--sheet", help="Where the contact sheet (PNG) goes.")] = Path(
         "contact-sheet.png"
@@ -45,6 +45,32 @@ def inspect(
 
     summary = run(source, sheet)
     answer(as_json, summary, render(summary))
+
+
+@data_app.command()
+def pack(  # noqa: PLR0913, PLR0917 - one for each option
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Folders of videos or images, lists, or shards.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the shards go.")],
+    short_side: Annotated[
+        int, typer.Option(help="Pixels of the shorter side; none is enlarged.", min=16)
+    ] = 256,
+    shard_mb: Annotated[int, typer.Option(help="Largest shard.", min=1)] = 512,
+    gop: Annotated[int, typer.Option(help="Frames from key frame to key frame.", min=1)] = 12,
+    crf: Annotated[int, typer.Option(help="Quality of H.264; smaller is better.", min=0, max=51)] = 23,
+    workers: Annotated[int, typer.Option(help="Encoding processes.", min=0)] = 2,
+    copy: Annotated[bool, typer.Option("--copy", help="Take files as they are, without encoding.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write clips into tar shards, small and quick to read; the same command goes on with an unfinished folder."""
+    from jepa.data.reencode import Encoding
+    from jepa.programs.pack import pack as run
+
+    encoding = Encoding(short_side, gop, crf, copy)
+    result = run(sources, out, encoding=encoding, shard_mb=shard_mb, workers=workers)
+    text = "{status}: {samples} clips in {shards} shards ({bytes} bytes) in {folder}; {bad} files could not be read"
+    answer(as_json, result, text.format_map(result))
 
 
 @data_app.command()

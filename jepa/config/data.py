@@ -27,6 +27,27 @@ class FileSource(Section):
     """Columns of a csv that hold numbers to predict (regression)."""
 
 
+class ShardSource(Section):
+    """Videos or images in tar shards, as WebDataset has them: the files of a sample share their name up to its dot."""
+
+    kind: Literal["shards"]
+    path: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    """A folder of shards, one .tar, a pattern (`data/*.tar`, `s3://bucket/shard-{000000..000127}.tar`), or a list of
+    these. A sample's label is in its `.cls`, or under `label` in its `.json`."""
+    modality: Literal["video", "image"] = "video"
+    """What is read of each sample."""
+    weight: float = Field(default=1.0, gt=0)
+    """As for files."""
+    split: str | None = None
+    """Keep only the samples whose `.json` holds this value under `split`."""
+    separator: str | None = None
+    """What stands between the labels of one sample, where it has several at once (multi-label)."""
+    targets: tuple[str, ...] = ()
+    """Keys of a sample's `.json` that hold numbers to predict (regression)."""
+    index_folder: str | None = None
+    """Where the indexes of shards that come without one are kept; by default in the user's cache folder."""
+
+
 class SyntheticSource(Section):
     """Videos that are generated on first use: textured shapes moving over textured backgrounds."""
 
@@ -65,7 +86,12 @@ class PhysicsSource(Section):
     """As for files."""
 
 
-Source = Annotated[FileSource | SyntheticSource | PhysicsSource, Field(discriminator="kind")]
+Source = Annotated[FileSource | ShardSource | SyntheticSource | PhysicsSource, Field(discriminator="kind")]
+
+
+def is_images(source: FileSource | ShardSource | SyntheticSource | PhysicsSource) -> bool:
+    """Whether ``source`` holds images, not videos."""
+    return source.modality == "image" if isinstance(source, ShardSource) else source.kind == "images"
 
 
 class AugmentConfig(Section):
@@ -114,6 +140,8 @@ class ReadConfig(Section):
     """auto: torchcodec when it imports and works, else PyAV."""
     decode_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     """A file whose decoding takes longer counts as bad."""
+    retry_s: Annotated[float, Field(ge=0)] = 60.0
+    """How long reading waits, with growing pauses, for a source that cannot be reached; then the file counts as bad."""
     max_bad_fraction: Fraction = 0.01
     """The run stops when more than this fraction of all files turned out bad."""
 
@@ -138,6 +166,12 @@ class DataConfig(ReadConfig):
     """Memory, per worker, for decoded (and shrunk) videos; 0 decodes every clip anew."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentations of training clips."""
+    worker_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    """A decoding process that gives no sign of life for so long beyond `decode_timeout_s` is replaced."""
+    worker_memory_mb: Positive | None = None
+    """A decoding process whose own memory grows by more than this is replaced (Linux); null never asks."""
+    confine: str | None = None
+    """A folder that everything in `sources` must lie inside, after links and `..`; null allows any path, and URLs."""
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
@@ -154,9 +188,9 @@ class DataConfig(ReadConfig):
     @property
     def has_video(self) -> bool:
         """Whether any source gives video clips."""
-        return any(source.kind != "images" for source in self.sources)
+        return any(not is_images(source) for source in self.sources)
 
     @property
     def has_images(self) -> bool:
         """Whether any source gives images."""
-        return any(source.kind == "images" for source in self.sources)
+        return any(is_images(source) for source in self.sources)

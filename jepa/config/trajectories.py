@@ -42,8 +42,13 @@ class LeRobotSource(EpisodeSource):
     """Key of the video, such as observation.images.top; by default the only one."""
     actions: str = "action"
     """Column of the actions."""
-    proprio: str | None = "observation.state"
-    """Column of the proprioception; null for none."""
+    proprio: str | tuple[str, ...] | None = "observation.state"
+    """Column of the proprioception, or several that are put side by side; null for none."""
+
+    @property
+    def proprio_columns(self) -> tuple[str, ...]:
+        """The columns of the proprioception."""
+        return (self.proprio,) if isinstance(self.proprio, str) else self.proprio or ()
 
 
 class DemonstrationSource(EpisodeSource):
@@ -96,13 +101,20 @@ class TrajectoryData(Section):
     workers: Annotated[int, Field(ge=0)] = 2
     """Decoding processes; 0 decodes in the main process."""
     cache_mb: Annotated[int, Field(ge=0)] = 4000
-    """Frames, resized, are kept in memory up to this size, in the main process, which then needs no workers."""
+    """Frames, resized, are kept in memory up to this size, in the main process, which then needs no workers.
+
+    So are the latents of a frozen encoder, 4 bytes a number, in place of the frames: each is then encoded once.
+    """
     decoder: Literal["auto", "pyav", "torchcodec"] = "auto"
     """auto: torchcodec when it imports and works, else PyAV."""
     decode_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     """A file whose decoding takes longer counts as bad."""
     max_bad_fraction: Fraction = 0.01
     """The program stops when more than this fraction of the episodes turned out bad."""
+    worker_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    """A decoding process that gives no sign of life for so long beyond `decode_timeout_s` is replaced."""
+    worker_memory_mb: Positive | None = None
+    """A decoding process whose own memory grows by more than this is replaced (Linux); null never asks."""
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:

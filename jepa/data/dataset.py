@@ -18,7 +18,7 @@ from jepa.data.video import UnreadableError
 from jepa.errors import DataError
 from jepa.preprocess import normalise
 from jepa.runtime.seeding import generator
-from jepa.types import BadFile, Batch, Masks
+from jepa.types import BadFile, Batch, Masks, Rows
 
 MaskSampler = Callable[[Modality, int, torch.Generator], tuple[Masks, ...]]
 """Draws the masks of a batch: (modality, clips in the batch, generator) -> one `Masks` per pattern."""
@@ -33,15 +33,16 @@ class Parts:
     clip: Tensor
     masks: list[tuple[Tensor, Tensor]]
     bad: list[BadFile]
+    rows: Rows
 
     def pin_memory(self) -> "Parts":
         """Copy all tensors to page-locked memory; the loader calls this."""
         masks = [(context.pin_memory(), target.pin_memory()) for context, target in self.masks]
-        return Parts(self.clip.pin_memory(), masks, self.bad)
+        return Parts(self.clip.pin_memory(), masks, self.bad, self.rows)
 
     def batch(self) -> Batch:
         """Return the batch."""
-        return Batch(self.clip, tuple(Masks(*pair) for pair in self.masks), tuple(self.bad))
+        return Batch(self.clip, tuple(Masks(*pair) for pair in self.masks), tuple(self.bad), self.rows)
 
 
 class TrainingBatches(Dataset[Parts | DataError]):
@@ -73,14 +74,23 @@ class TrainingBatches(Dataset[Parts | DataError]):
         except DataError as error:
             return error
 
+    def avoid(self, path: str, reason: str) -> None:
+        """Take a file for one that cannot be read."""
+        self._reader.avoid(path, reason)
+
     def _parts(self, plan: StepPlan) -> Parts:
         bad: list[BadFile] = []
-        pixels = [clip for group in range(len(plan.picks)) for clip in self._group(plan, group, bad)]
-        masks = self._sample_masks(plan.modality, len(pixels), generator(self._seed, "masks", plan.step))
+        pixels = [clip for group in plan.groups for clip in self._group(plan, group, bad)]
+        # Masks are drawn for the whole batch, whoever reads it: how many tokens they keep is a matter of all of it.
+        clips = len(pixels) // len(plan.groups)  # per group
+        rows = Rows(clips * plan.groups.start, clips * len(plan.picks))
+        masks = self._sample_masks(plan.modality, rows.total, generator(self._seed, "masks", plan.step))
+        own = slice(rows.first, rows.first + len(pixels))
         return Parts(
             clip=normalise(torch.stack(pixels), mean=self._data.mean, std=self._data.std),  # (B, C, T, H, W)
-            masks=[(mask.context, mask.target) for mask in masks],
+            masks=[(mask.context[own], mask.target[own]) for mask in masks],
             bad=bad,
+            rows=rows,
         )
 
     def _group(self, plan: StepPlan, group: int, bad: list[BadFile]) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from types import TracebackType
 from typing import Literal, TypeVar
 
@@ -11,8 +12,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from jepa.data import torchcodec
+from jepa.data.entries import Modality
+from jepa.data.locations import is_url, member_of
 from jepa.data.pyav import PyAVVideo
-from jepa.data.sources import Modality
+from jepa.data.storage import read_bytes
 from jepa.data.torchcodec import TorchcodecVideo
 from jepa.data.video import Closing, DecodeTimeoutError, Times, UnreadableError, Video, VideoInfo, check_range
 from jepa.errors import DataError
@@ -48,8 +51,9 @@ class ImageFile(Closing):
     """An image as a video of one frame, turned upright by its EXIF flag."""
 
     def __init__(self, path: str) -> None:
+        content = path if not is_url(path) and member_of(path) is None else BytesIO(read_bytes(path))
         try:
-            with Image.open(path) as image:
+            with Image.open(content) as image:
                 codec = (image.format or "image").lower()
                 upright = ImageOps.exif_transpose(image).convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from io import BytesIO
 
 import av
 import numpy as np
@@ -14,16 +14,19 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jepa.data.storage import media, size_of
 from jepa.data.timetable import Timetable, describe, timetable_from_index, timetable_from_packets
 from jepa.data.video import Closing, Times, UnreadableError, VideoInfo, check_range
 from jepa.errors import DataError
 
 SEEK_PAYS = 4  # frames: a seek flushes the decoder, which costs about as much as decoding these
+PLAYLISTS = frozenset({"applehttp", "concat", "dash", "hls", "image2", "imf", "sdp"})
+OWN_BYTES = {"protocol_whitelist": "file,subfile"}  # no video may make FFmpeg go to the network
 KEYS_TRIED = 3  # key frames to step back to before the file is decoded from its start
 
 
 class PyAVVideo(Closing):
-    """A video file read through PyAV.
+    """A video file, anywhere that `jepa.data.storage` reaches, read through PyAV.
 
     Frames are addressed by presentation time: frame ``i`` is the picture on screen at ``times[i]``. Reading
     goes on from where the last read ended, and seeks only where a key frame lies between there and the wanted
@@ -35,7 +38,8 @@ class PyAVVideo(Closing):
         self._shown: tuple[int, VideoFrame] | None = None  # the last frame passed
         self._ahead: tuple[int, VideoFrame] | None = None  # one more that was decoded to know it comes later
         with _reasons(path):
-            self._container, self._stream = open_stream(path)
+            self._media = media(path)
+            self._container, self._stream = open_stream(path, self._media)
             indexed = timetable_from_index(self._container, self._stream)
             table = indexed or timetable_from_packets(self._container, self._stream)
             if table is None:
@@ -62,6 +66,11 @@ class PyAVVideo(Closing):
     def table(self) -> Timetable:
         """The frames' times in the file's own units."""
         return self._table
+
+    @property
+    def media(self) -> str | bytes:
+        """What is decoded, as `jepa.data.storage.media` gave it."""
+        return self._media
 
     @property
     def stream_index(self) -> int:
@@ -137,7 +146,7 @@ class PyAVVideo(Closing):
     def _rewind(self) -> None:
         """Stand before the first frame. Opens the file anew, which works where seeking does not."""
         self._container.close()
-        self._container, self._stream = open_stream(self._path)
+        self._container, self._stream = open_stream(self._path, self._media)
         self._frames = _decode(self._container, self._stream, self._table.counted)
         self._shown, self._ahead = None, None
 
@@ -149,14 +158,20 @@ class PyAVVideo(Closing):
         return np.rot90(rgb, k=round(frame.rotation / 90) % 4)  # flags are counter-clockwise, as is rot90
 
 
-def open_stream(path: str) -> tuple[InputContainer, VideoStream]:
+def open_stream(path: str, opened: str | bytes | None = None) -> tuple[InputContainer, VideoStream]:
     """Open ``path`` and choose its video stream: the one FFmpeg calls best, never cover art.
 
-    Raises UnreadableError when there is none, and av's own errors.
+    ``opened`` is what `jepa.data.storage.media` gave for ``path``, where it was asked before. Raises UnreadableError
+    when there is none, and av's own errors.
     """
-    if Path(path).stat().st_size == 0:
+    opened = media(path) if opened is None else opened
+    if size_of(path, opened) == 0:
         raise UnreadableError(path, "the file is empty (0 bytes)")
-    container = av.open(path, metadata_errors="ignore")
+    bytes_or_name = opened if isinstance(opened, str) else BytesIO(opened)
+    container = av.open(bytes_or_name, "r", metadata_errors="ignore", options=dict(OWN_BYTES))
+    if names := PLAYLISTS.intersection(container.format.name.split(",")):
+        container.close()
+        raise UnreadableError(path, f"is no video but a list of other files ({min(names)})")
     moving = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
     if not moving:
         kinds = ", ".join(sorted({str(stream.type) for stream in container.streams}))

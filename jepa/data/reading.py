@@ -1,5 +1,7 @@
 """From an entry of a source to the pixels of its clips: cache, decoder, time limit, shrinking."""
 
+import time
+
 import torch
 
 from jepa.config.data import ReadConfig
@@ -7,10 +9,13 @@ from jepa.data.augment import shrink
 from jepa.data.cache import Clips, FrameCache, Frames
 from jepa.data.decode import Decoder, bounded, open_media
 from jepa.data.sampling import ClipShape, clip_indices, context_range, frame_range
+from jepa.data.signs import count_wait, reading_file
 from jepa.data.sources import Entry, Modality
+from jepa.data.storage import may_return
 from jepa.data.video import DecodeTimeoutError, UnreadableError, Video
 from jepa.errors import DataError
 
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0  # for a source that cannot be reached; each wait is twice the last
 CHUNK = 64  # frames decoded at full size before they are shrunk, which bounds the memory of a long video
 
 
@@ -32,7 +37,14 @@ class ClipReader:
         self._seconds = data.decode_timeout_s
         self._short_side = data.short_side
         self._cache = FrameCache(cache_mb)
-        self._hung: dict[str, str] = {}  # each try would cost the whole time limit again
+        self._avoided: dict[str, str] = {}
+        self._patience = self._retry_s = (
+            data.retry_s
+        )  # what is left of it, since a file was read the last time
+
+    def avoid(self, path: str, reason: str) -> None:
+        """Take a file for one that cannot be read, without trying."""
+        self._avoided[path] = reason
 
     def read(self, entry: Entry, modality: Modality, places: list[float]) -> Clips:
         """Return one clip per place (see `sampling.clip_places`), all cut from one opened file.
@@ -43,18 +55,37 @@ class ClipReader:
         frames = self._cache.get(entry)
         if frames is not None:
             return frames.cut(self._shapes[modality], places)
-        if entry.path in self._hung:
-            raise UnreadableError(entry.path, self._hung[entry.path])
-        try:
-            clips, frames = bounded(
-                lambda: self._decode(entry, modality, places), seconds=self._seconds, path=entry.path
-            )
-        except DecodeTimeoutError as error:
-            self._hung[entry.path] = error.reason
-            raise
+        if entry.path in self._avoided:
+            raise UnreadableError(entry.path, self._avoided[entry.path])
+        clips, frames = self._patiently(entry, modality, places)
         if frames is not None:
             self._cache.put(entry, frames)
         return clips
+
+    def _patiently(
+        self, entry: Entry, modality: Modality, places: list[float]
+    ) -> tuple[Clips, Frames | None]:
+        """Decode; try again, after longer and longer waits, where not the file but its source failed."""
+        wait = FIRST_WAIT_S
+        while True:
+            try:
+                with reading_file(entry.path):
+                    found = bounded(
+                        lambda: self._decode(entry, modality, places), seconds=self._seconds, path=entry.path
+                    )
+            except DecodeTimeoutError as error:
+                self.avoid(entry.path, error.reason)  # each try would cost the whole time limit again
+                raise
+            except UnreadableError as error:
+                if self._patience <= 0 or not may_return(entry.path, error):
+                    raise
+            else:
+                self._patience = self._retry_s
+                return found
+            count_wait()
+            time.sleep(min(wait, self._patience))
+            self._patience -= wait
+            wait = min(2 * wait, LONGEST_WAIT_S)
 
     def _decode(self, entry: Entry, modality: Modality, places: list[float]) -> tuple[Clips, Frames | None]:
         """Return the clips, and all frames of the entry where the cache has room for them."""

@@ -14,6 +14,7 @@ from torch.utils.data import Sampler
 from jepa.config.data import DataConfig
 from jepa.data.sources import Modality, Source
 from jepa.runtime.seeding import generator
+from jepa.types import WHOLE, Share
 
 
 class Pick(NamedTuple):
@@ -31,6 +32,8 @@ class StepPlan:
     modality: Modality
     picks: tuple[Pick, ...]
     """One per group of neighbouring clips: ``clips_per_video`` for videos, one for images."""
+    groups: range
+    """Those of them that this process reads."""
 
 
 class Schedule(Sampler[StepPlan]):
@@ -43,12 +46,19 @@ class Schedule(Sampler[StepPlan]):
     """
 
     def __init__(
-        self, sources: Sequence[Source], data: DataConfig, *, seed: int, start: int, steps: int
+        self,
+        sources: Sequence[Source],
+        data: DataConfig,
+        *,
+        seed: int,
+        start: int,
+        steps: int,
+        share: Share = WHOLE,
     ) -> None:
         self._sources = sources
         self._seed = seed
         self._range = range(start, start + steps)
-        self._batch_size = data.batch_size
+        self._batch_size, self._share = data.batch_size, share
         self._clips_per_video = data.clips_per_video
         self._modalities = _modality_weights(sources, data.image_fraction)
         self._order = lru_cache(maxsize=2 * len(sources))(self._shuffled)
@@ -73,7 +83,7 @@ class Schedule(Sampler[StepPlan]):
             source = members[draw.member]
             epoch, place = divmod(draw.before, len(self._sources[source].entries))
             picks.append(Pick(source, int(self._order(source, epoch)[place])))
-        return StepPlan(step, modality, tuple(picks))
+        return StepPlan(step, modality, tuple(picks), self._share.rows(groups))
 
     def _shuffled(self, source: int, epoch: int) -> NDArray[np.int64]:
         """The order of a source's entries in an epoch."""

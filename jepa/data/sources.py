@@ -1,52 +1,25 @@
-"""Where clips come from: folders, lists, images, and generated videos, all brought to lists of entries."""
+"""Where clips come from: folders, lists, images, shards and generated videos, all brought to lists of entries."""
 
 import os
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from jepa.config.data import FileSource, PhysicsSource, SyntheticSource
+from jepa.config.data import FileSource, PhysicsSource, ShardSource, SyntheticSource, is_images
+from jepa.data.entries import ColumnsBuilder, Entries, Entry, Modality, Rows
 from jepa.data.generated import ensure_generated
-from jepa.data.listing import Listing, Row, read_list
+from jepa.data.listing import Listing, read_list
+from jepa.data.media_types import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from jepa.data.presence import Confine, check_files, count_files
+from jepa.data.shards import list_shards
+from jepa.data.storage import check_urls
 from jepa.errors import DataError
 
-Modality = Literal["video", "image"]
+__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "Entry", "Modality", "Source", "open_source", "open_sources"]
 
-VIDEO_SUFFIXES = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".wmv",
-    ".flv",
-    ".3gp",
-)
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
-SHOWN = 10  # missing files named in a message
+AnySource = FileSource | ShardSource | SyntheticSource | PhysicsSource
+SHOWN = 10  # labels named in a message
 LARGEST_CLASS = 100_000  # integer labels above this are taken for names, not for numbers of classes
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file, or a part of one."""
-
-    path: str
-    label: int | None = None
-    """Index into the source's `classes`."""
-    start: int = 0
-    """First frame that may be used."""
-    end: int | None = None
-    """One past the last frame that may be used; None is the end of the file."""
-    labels: tuple[int, ...] = ()
-    """Indices into the source's `classes`, where an entry has several labels at once."""
-    targets: tuple[float, ...] = ()
-    """Numbers to predict, one per name in the source's `targets`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +28,7 @@ class Source:
 
     name: str
     modality: Modality
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
     classes: tuple[str, ...]
     """Names of the labels; empty where the source has none."""
     weight: float = 1.0
@@ -65,18 +38,21 @@ class Source:
     @property
     def files(self) -> int:
         """Number of different files."""
+        if isinstance(self.entries, Entries):
+            return count_files(self.entries.columns)
         return len({entry.path for entry in self.entries})
 
 
-def open_sources(configs: Sequence[FileSource | SyntheticSource | PhysicsSource]) -> tuple[Source, ...]:
-    """Read every list and folder, and generate what is to be generated.
+def open_sources(configs: Sequence[AnySource], *, confine: str | None = None) -> tuple[Source, ...]:
+    """Read every list, folder and index, and generate what is to be generated.
 
-    Raises one DataError that names all problems of all sources, missing files among them.
+    ``confine`` is a folder outside of which nothing may lie. Raises one DataError that names all problems of all
+    sources, missing files among them.
     """
     sources, problems = [], []
     for config in configs:
         try:
-            sources.append(open_source(config))
+            sources.append(open_source(config, confine=confine))
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -85,35 +61,45 @@ def open_sources(configs: Sequence[FileSource | SyntheticSource | PhysicsSource]
 
 
 def open_source(
-    config: FileSource | SyntheticSource | PhysicsSource, *, classes: Sequence[str] | None = None
+    config: AnySource, *, classes: Sequence[str] | None = None, confine: str | None = None
 ) -> Source:
     """Read one source. With ``classes``, labels index into them: give a test list those of its training list.
 
-    Raises DataError for a path that is not there, a list that cannot be read, missing files, and a label
-    outside ``classes``.
+    Raises DataError for a path that is not there, a list that cannot be read, missing files, a label outside
+    ``classes``, and what lies outside ``confine``.
     """
-    modality: Modality = "image" if config.kind == "images" else "video"
+    rule = Confine.to(confine)
+    modality: Modality = "image" if is_images(config) else "video"
+    name = config.path if isinstance(config.path, str) else " ".join(config.path)
     separator: str | None = None
     targets: tuple[str, ...] = ()
+    if rule is not None and not isinstance(config, ShardSource):
+        rule.check(config.path, [config.path])  # before anything is read, or written, there
     if isinstance(config, SyntheticSource | PhysicsSource):
         listing = read_list(ensure_generated(config))
     else:
         separator, targets = config.separator, config.targets
-        listing = _listing(config, modality)
+        listing = _listing(config, modality, rule)
     found = {part for label in listing.labels for part in _split(label, separator)}
-    names = tuple(classes) if classes is not None else _classes(frozenset(found))
-    entries = _entries(config.path, listing.rows, names, separator)
-    return Source(config.path, modality, entries, names, config.weight, targets)
+    known = tuple(classes) if classes is not None else _classes(frozenset(found))
+    entries = _entries(name, listing.rows, known, separator)
+    return Source(name, modality, entries, known, config.weight, targets)
 
 
-def _listing(config: FileSource, modality: Modality) -> Listing:
-    """Read a list, or walk through a folder."""
+def _listing(config: FileSource | ShardSource, modality: Modality, confine: Confine | None) -> Listing:
+    """Read a list or the indexes of shards, or walk through a folder."""
+    if isinstance(config, ShardSource):
+        return list_shards(config, confine)
     path = Path(config.path)
     if config.kind == "csv" or (config.kind == "images" and path.is_file()):
         listing = read_list(path, split=config.split, targets=config.targets)
-        _refuse_missing(config.path, {row.path for row in listing.rows})
+        check_files(config.path, listing.rows.columns, confine)
+        check_urls(config.path, listing.rows.columns.folders)
         return listing
-    return _walk(path, modality)
+    listing = _walk(path, modality)
+    if confine is not None:
+        check_files(config.path, listing.rows.columns, confine)
+    return listing
 
 
 def _split(label: str, separator: str | None) -> list[str]:
@@ -121,30 +107,24 @@ def _split(label: str, separator: str | None) -> list[str]:
     return [label] if separator is None else [part.strip() for part in label.split(separator) if part.strip()]
 
 
-def _entries(
-    name: str, rows: Sequence[Row], classes: Sequence[str], separator: str | None
-) -> tuple[Entry, ...]:
+def _entries(name: str, rows: Rows, classes: Sequence[str], separator: str | None) -> Entries:
     """Number the labels of ``rows``. Raises DataError for a label that is not among ``classes``."""
     number = {label: index for index, label in enumerate(classes)}
-    labels = [() if row.label is None else _split(row.label, separator) for row in rows]
-    unknown = sorted({label for several in labels for label in several if label not in number})
+    cells = [_split(cell, separator) for cell in rows.columns.cells]
+    unknown = sorted({label for several in cells for label in several if label not in number})
     if unknown and classes:
         raise DataError(
             f"{name}: labels {unknown[:SHOWN]} are not among the {len(classes)} known classes "
             f"({', '.join(classes[:SHOWN])}) — use the same class names in all lists of a task"
         )
-    numbered = [tuple(number[label] for label in several if label in number) for several in labels]
-    return tuple(
-        Entry(
-            row.path,
-            several[0] if several and separator is None else None,
-            row.start,
-            row.end,
-            several if separator is not None else (),
-            row.targets,
-        )
-        for row, several in zip(rows, numbered, strict=True)
-    )
+
+    def numbered(cell: str) -> tuple[int | None, tuple[int, ...]]:
+        several = tuple(number[label] for label in _split(cell, separator) if label in number)
+        if separator is not None:
+            return None, several
+        return (several[0] if several else None), ()
+
+    return Entries(rows.columns, numbered)
 
 
 def _classes(labels: frozenset[str]) -> tuple[str, ...]:
@@ -174,8 +154,10 @@ def _walk(folder: Path, modality: Modality) -> Listing:
         raise DataError(f"{folder}: no {modality} found — files must end in one of {' '.join(suffixes)}")
     tops = [file.relative_to(folder).parts for file in files]
     flat = any(len(parts) == 1 for parts in tops)
-    rows = tuple(Row(str(file), None if flat else parts[0]) for file, parts in zip(files, tops, strict=True))
-    return Listing(rows, frozenset(row.label for row in rows if row.label is not None))
+    rows = ColumnsBuilder()
+    for file, parts in zip(files, tops, strict=True):
+        rows.append(str(file), None if flat else parts[0])
+    return Listing(Rows(rows.build()), frozenset() if flat else frozenset(parts[0] for parts in tops))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -189,18 +171,3 @@ def _files(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
-
-
-def _refuse_missing(name: str, paths: Set[str]) -> None:
-    """Raise DataError when files of a list are not there. Lists folders instead of asking for every file."""
-    folders = {os.path.dirname(path) for path in paths}
-    present = {
-        folder: frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset() for folder in folders
-    }
-    missing = sorted(path for path in paths if os.path.basename(path) not in present[os.path.dirname(path)])
-    if missing:
-        more = f"\n  and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        raise DataError(
-            f"{name}: {len(missing)} of {len(paths)} files are missing (relative paths start at the "
-            "list's own folder):\n  " + "\n  ".join(missing[:SHOWN]) + more
-        )

@@ -19,7 +19,7 @@ ERRORS = (RuntimeError, ValueError, IndexError)  # what its decoder raises for a
 
 
 class TorchcodecVideo(Closing):
-    """A video file whose frames torchcodec decodes.
+    """A video file, or its bytes, whose frames torchcodec decodes.
 
     Frame times and the choice of stream come from PyAV, so that both back ends cut the same frames for a
     clip.
@@ -31,7 +31,11 @@ class TorchcodecVideo(Closing):
         self._path = path
         try:
             self._decoder = _module().VideoDecoder(
-                path, stream_index=stream, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
+                reference.media,
+                stream_index=stream,
+                dimension_order="NHWC",
+                num_ffmpeg_threads=1,
+                seek_mode="exact",
             )
         except ERRORS as error:
             raise UnreadableError(path, _first_line(error)) from error

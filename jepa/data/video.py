@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jepa.data.locations import spelled
 from jepa.errors import DataError
 
 Times = NDArray[np.float64]
@@ -18,9 +19,9 @@ class UnreadableError(DataError):
     """One file cannot be read; the run may go on without it."""
 
     def __init__(self, path: str, reason: str) -> None:
-        self.path = path
+        self.path = spelled(path)
         self.reason = reason
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{self.path}: {reason}")
 
 
 class DecodeTimeoutError(UnreadableError):

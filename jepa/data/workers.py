@@ -2,12 +2,14 @@
 
 import signal
 
+from jepa.runtime.interrupts import Interrupts
+
 
 def leave_signals_to_the_parent(_: int) -> None:
-    """Ignore Ctrl-C and SIGTERM in a worker.
+    """Ignore in a worker what asks the training process for an end: Ctrl-C, SIGTERM and a scheduler's signals.
 
-    Both reach the whole process group; the training process answers by finishing its step and writing a checkpoint,
+    They reach the whole process group; the training process answers by finishing its step and writing a checkpoint,
     for which it needs its workers alive. They end when it closes the loader, or dies.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in Interrupts.SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -4,12 +4,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from jepa.config.data import FileSource
 from jepa.data.inspect import contact_sheet, example_frames, inspect_source
 from jepa.data.sources import open_source
 from jepa.data.synthetic import write_dataset
 from jepa.errors import DataError
-from jepa.programs.naming import kind_of
+from jepa.programs.naming import clips_at
 
 
 def synth(
@@ -28,8 +27,8 @@ def synth(
 
 
 def inspect(source: str, sheet: Path) -> dict[str, Any]:
-    """Open every file of a folder or list; return the counts and write the contact sheet."""
-    opened = open_source(FileSource(kind=kind_of(Path(source)), path=source))
+    """Open every file of a folder, a list or shards; return the counts and write the contact sheet."""
+    opened = open_source(clips_at(source))
     summary = inspect_source(opened)
     examples = example_frames(opened)
     if examples:

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from jepa.config.data import FileSource
+from jepa.config.data import FileSource, ShardSource
 from jepa.config.probe import FeatureSource
 from jepa.data.feature_store import FeatureStore
+from jepa.data.locations import is_url
 from jepa.data.sources import IMAGE_SUFFIXES
 from jepa.errors import ConfigError, DataError
 
@@ -18,6 +19,17 @@ def source_named(path: str, *, split: str | None = None) -> FileSource | Feature
     if (Path(path) / "manifest.json").is_file() and (Path(path) / "shards").is_dir():
         return FeatureSource(kind="features", path=path)
     return FileSource(kind=kind_of(Path(path)), path=path, split=split)
+
+
+def clips_at(path: str) -> FileSource | ShardSource:
+    """Return the source of clips at ``path``: shards, a list, a tree of images or a tree of videos.
+
+    Raises DataError when there is nothing at ``path``.
+    """
+    folder = Path(path)
+    if is_url(path) or path.endswith(".tar") or (folder.is_dir() and any(folder.glob("*.tar"))):
+        return ShardSource(kind="shards", path=path)
+    return FileSource(kind=kind_of(folder), path=path)
 
 
 def kind_of(path: Path) -> Literal["folder", "csv", "images"]:

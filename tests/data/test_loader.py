@@ -1,6 +1,11 @@
 """The stream's promise: batch k is batch k, whoever builds it and wherever the stream starts."""
 
+import multiprocessing
+import os
 import pickle
+import random
+import signal
+import threading
 import time
 
 import pytest
@@ -171,3 +176,72 @@ def test_a_hanging_decoder_is_bounded_in_time(stream, damaged, monkeypatch):
     reasons = {item.reason for batch in batches for item in batch.bad if item.path.endswith("0.mp4")}
     assert reasons == {"decoding took longer than data.decode_timeout_s = 0.3 s"}
     assert len(tries) == 1  # waited for once, not once per epoch
+
+
+def test_workers_killed_at_random_moments_lose_no_batch(stream):
+    draw = random.Random(1)
+    unbroken = list(stream(steps=60))
+    broken, batches = stream(steps=60, workers=2), []
+    for batch in broken:
+        batches.append(batch)
+        if draw.random() < 0.25:
+            os.kill(draw.choice(multiprocessing.active_children()).pid, signal.SIGKILL)
+    assert all(same(*pair) for pair in zip(unbroken, batches, strict=True))
+    assert broken.counts["workers_replaced"] >= 5
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda: os._exit(1), "ended its decoding process: ended with code 1"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "ended its decoding process: killed by SIGKILL"),
+    ],
+)
+def test_a_file_that_ends_its_process_is_replaced_as_an_unreadable_one_is(
+    stream, damaged, monkeypatch, harm, reason
+):
+    opened = reading.open_media
+
+    def dangerous(path, modality, decoder):
+        if path.endswith("0.mp4") and multiprocessing.parent_process() is not None:
+            harm()
+        return opened(path, modality, decoder)
+
+    monkeypatch.setattr(reading, "open_media", dangerous)
+    together = stream(steps=10, sources=damaged, workers=2)
+    batches = list(together)
+    deadly = damaged[0]["path"] + "/0.mp4"
+    with open(deadly, "wb"):  # from now on it is empty, and as such unreadable
+        pass
+    alone = list(stream(steps=10, sources=damaged))
+    assert all(torch.equal(a.clip, b.clip) for a, b in zip(alone, batches, strict=True))
+    reasons = {item.reason for batch in batches for item in batch.bad if item.path == deadly}
+    assert reasons == {reason}
+    assert 3 <= together.counts["workers_replaced"] <= 6
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_source_that_disappears_and_returns_is_waited_for(stream, folder, workers, monkeypatch):
+    monkeypatch.setattr(reading, "FIRST_WAIT_S", 0.05)
+    unbroken = list(stream(steps=10, image_fraction=0.0))
+    broken, batches = stream(steps=10, image_fraction=0.0, workers=workers), []
+    timer = threading.Timer(0.3, (folder / "gone").rename, [folder / "videos"])
+    for number, batch in enumerate(broken):
+        batches.append(batch)
+        if number == 2:
+            (folder / "videos").rename(folder / "gone")
+            timer.start()
+    assert all(same(*pair) for pair in zip(unbroken, batches, strict=True))
+    assert broken.counts["source_waits"] >= 2
+
+
+def test_a_source_that_does_not_return_counts_as_bad(stream, folder, monkeypatch):
+    monkeypatch.setattr(reading, "FIRST_WAIT_S", 0.05)
+    broken = stream(steps=4, image_fraction=0.0, retry_s=0.2)
+    next(broken)
+    (folder / "videos").rename(folder / "gone")
+    begin = time.monotonic()
+    with pytest.raises(DataError, match="16 files in a row cannot be read, the last .*No such file"):
+        list(broken)
+    assert time.monotonic() - begin < 2  # the patience is for all of them together
+    (folder / "gone").rename(folder / "videos")

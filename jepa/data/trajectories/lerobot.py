@@ -55,7 +55,7 @@ def open_lerobot(config: LeRobotSource, *, decoder: Decoder = "auto") -> Opened:
     DataError for another version, and for columns and cameras that are not there.
     """
     layout = _layout(config)
-    names = [config.actions, *([config.proprio] if config.proprio else [])]
+    names = list(dict.fromkeys((config.actions, *config.proprio_columns)))
     located = _episodes_v3(layout) if layout.version.startswith("v3") else _episodes_v2(layout)
     episodes, bad, missing = [], [], []
     tables = _Tables([*names, EPISODE, PLACE])
@@ -100,12 +100,13 @@ def _episode(
             f"{config.path}: episode {episode.number} has {episode.length} frames in its index and {count} rows "
             f"in {episode.table.name} — the set is not whole: fetch it again"
         )
+    states = [rows[name].reshape(count, -1) for name in config.proprio_columns]  # each (T + 1, n)
     return Trajectory(
         name=f"episode-{episode.number:06d}",
         frames=VideoFrames(str(episode.video), count, start_s=episode.start_s, decoder=decoder),
         actions=rows[config.actions].astype(np.float32)[:-1],
         rate=fps,
-        proprio=rows[config.proprio].astype(np.float32) if config.proprio else None,
+        proprio=np.concatenate(states, axis=1).astype(np.float32) if states else None,
     )
 
 
@@ -120,8 +121,8 @@ def _layout(config: LeRobotSource) -> Layout:
         )
     features = info.get("features", {})
     cameras = sorted(name for name, feature in features.items() if feature.get("dtype") == "video")
-    for name in (config.actions, config.proprio):
-        if name is not None and name not in features:
+    for name in (config.actions, *config.proprio_columns):
+        if name not in features:
             raise DataError(
                 f"{config.path}: there is no column {name!r}; the set has {', '.join(sorted(features))}"
             )

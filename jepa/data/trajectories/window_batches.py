@@ -15,7 +15,7 @@ from jepa.data.trajectories.window_starts import Places, WindowStarts, window_st
 from jepa.data.video import UnreadableError
 from jepa.errors import DataError
 from jepa.runtime.seeding import generator
-from jepa.types import BadFile, Trajectory
+from jepa.types import WHOLE, BadFile, Share, Trajectory
 
 ATTEMPTS = 16  # windows tried for one place of a batch
 
@@ -34,11 +34,16 @@ class WindowBatches(Dataset[Parts | DataError]):
         seed: int,
         window: int | None = None,
         held: HeldFrames | None = None,
+        share: Share = WHOLE,
     ) -> None:
-        """Cut windows of ``window`` frames, by default ``data.window``; ``held`` are the frames of ``episodes``."""
+        """Cut windows of ``window`` frames, by default ``data.window``; ``held`` are the frames of ``episodes``.
+
+        Of every batch, `build` makes this process's ``share``.
+        """
         if held is not None and len(held.first) != len(episodes):
             raise ValueError(f"held has the frames of {len(held.first)} episodes, there are {len(episodes)}")
         self._episodes, self._data, self._seed, self._held = episodes, data, seed, held
+        self._rows = share.rows(data.batch_size)
         self._steps = window_steps(data, window=window)
         self._starts = WindowStarts(episodes, self._steps)
         self._reader = EpisodeReader(data)
@@ -57,13 +62,17 @@ class WindowBatches(Dataset[Parts | DataError]):
         except DataError as error:
             return error
 
+    def avoid(self, name: str, reason: str) -> None:
+        """Take an episode for one that cannot be read."""
+        self._reader.avoid(name, reason)
+
     def build(self, step: int) -> Parts:
         """Return the batch of ``step``. Raises DataError when too many windows in a row cannot be read."""
-        places = self._starts.draw(self._data.batch_size, generator(self._seed, "windows", step))
+        places = self._starts.draw(self._data.batch_size, generator(self._seed, "windows", step))[self._rows]
         bad: list[BadFile] = []
         loose: dict[int, Tensor] = {}
         for row in np.flatnonzero(~self._is_held(places[:, 0])):
-            places[row], loose[int(row)] = self._window(step, int(row), places[row], bad)
+            places[row], loose[int(row)] = self._window(step, self._rows[row], places[row], bad)
         return self._parts(places, loose, bad)
 
     def readable(self, places: Places, bad: list[BadFile]) -> Parts | None:
@@ -101,12 +110,14 @@ class WindowBatches(Dataset[Parts | DataError]):
         )
 
     def _frames(self, place: Places) -> Tensor:
-        """Return the frames of one window, (T, 3, H, W)."""
+        """Return the frames of one window, (T, 3, H, W), or their latents, (T, N, D)."""
         episode, start = place.tolist()
         index = np.arange(start, start + self._steps + 1, self._data.frame_skip)
         if self._held is not None and self._held.whole[episode]:
             return self._held.frames[torch.from_numpy(index + self._held.first[episode])]
-        return self._reader.read(self._episodes[episode], index)
+        pixels = self._reader.read(self._episodes[episode], index)
+        encode = None if self._held is None else self._held.encode
+        return pixels if encode is None else encode(pixels)
 
     def _parts(self, places: Places, loose: dict[int, Tensor], bad: list[BadFile]) -> Parts:
         """Gather what belongs to the windows at ``places``; ``loose`` has the frames that are not held, by row."""
@@ -125,13 +136,13 @@ class WindowBatches(Dataset[Parts | DataError]):
         )
 
     def _gather(self, index: Places, loose: dict[int, Tensor]) -> Tensor:
-        """Return (B, T, 3, H, W): rows in ``loose`` from there, the others from memory."""
-        if self._held is None:
+        """Return (B, T, 3, H, W) or (B, T, N, D): rows in ``loose`` from there, the others from memory."""
+        if self._held is None or len(loose) == len(index):
             return torch.stack([loose[row] for row in range(len(index))])
         shape = self._held.frames.shape[1:]
         if not loose:
             return self._held.frames[torch.from_numpy(index.reshape(-1))].view(*index.shape, *shape)
-        frames = torch.empty(*index.shape, *shape, dtype=torch.uint8)
+        frames = torch.empty(*index.shape, *shape, dtype=self._held.frames.dtype)
         held = np.setdiff1d(np.arange(len(index)), list(loose))
         frames[held] = self._held.frames[torch.from_numpy(index[held].reshape(-1))].view(
             len(held), -1, *shape

@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import overload
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader
 
 from jepa.config.trajectories import TrajectoryData
-from jepa.data.trajectories.held_frames import HeldFrames, Progress, fits, hold_frames
+from jepa.data.surviving import Batches, Surviving, WorkerLimits
+from jepa.data.trajectories.held_frames import HeldFrames, fits, hold_frames
 from jepa.data.trajectories.window_batches import Parts, WindowBatches
 from jepa.data.trajectories.window_starts import WindowStarts, window_steps
-from jepa.data.workers import leave_signals_to_the_parent
 from jepa.errors import DataError
-from jepa.types import BadFile, Trajectory, Windows
+from jepa.types import WHOLE, BadFile, Share, Trajectory, Windows
 
 
 def window_stream(
@@ -25,35 +24,32 @@ def window_stream(
     steps: int,
     pin_memory: bool = False,
     held: HeldFrames | None = None,
-    progress: Progress | None = None,
+    share: Share = WHOLE,
 ) -> Iterator[Windows]:
     """Return the batches of steps ``start_step`` to ``start_step + steps`` - 1, each of ``data.batch_size`` windows.
 
+    Of several processes that train together, each gets its ``share`` of every batch.
+
     Batch k depends on the episodes, ``data``, ``seed``, and k alone: not on where the stream starts, nor on
     workers, nor on whether frames are held. Every window of every episode is equally likely. Frames that fit into
-    ``data.cache_mb`` are read at once (``progress`` is told how far) and held in this process; ``held`` gives those
-    that were read before, for the same episodes and resolution. Others are decoded by ``data.workers`` processes.
+    ``data.cache_mb`` are read at once and held in this process; ``held`` gives those that were read before, for the
+    same episodes and resolution, or their latents, which the batches then carry.
+    Others are decoded by ``data.workers`` processes.
 
     Raises DataError where no episode is long enough, and while iterating when too many windows in a row cannot be
-    read. Single unreadable episodes are replaced and named in ``Windows.bad``.
+    read. Single unreadable episodes are replaced and named in ``Windows.bad``. Workers that die, hang or leak are
+    replaced, too (see `jepa.data.surviving`).
     """
     WindowStarts(episodes, window_steps(data))  # refuses episodes that are too short, before they are decoded
     if held is None and fits(episodes, data):
-        held = hold_frames(episodes, data, progress=progress)
-    batches = WindowBatches(episodes, data, seed=seed, held=held)
+        held = hold_frames(episodes, data)
+    batches = WindowBatches(episodes, data, seed=seed, held=held, share=share)
     order = range(start_step, start_step + steps)
     if held is not None:
-        return (_windows(batches.build(step), pin=pin_memory) for step in order)
-    loader = DataLoader(
-        batches,
-        batch_size=None,  # the data set builds whole batches
-        sampler=order,
-        num_workers=data.workers,
-        pin_memory=pin_memory,
-        worker_init_fn=leave_signals_to_the_parent,
-        generator=torch.Generator(),  # else the loader would draw from torch's global one
-    )
-    return _checked(loader)
+        parts = (batches.build(step) for step in order)
+        return (_windows(_pinned(part) if pin_memory else part) for part in parts)
+    limits = WorkerLimits(data.workers, data.decode_timeout_s + data.worker_timeout_s, data.worker_memory_mb)
+    return Batches(Surviving(batches, order, limits, pin=_pinned if pin_memory else None), _windows)
 
 
 def all_windows(
@@ -83,24 +79,30 @@ def all_windows(
         if parts is not None:
             if last is not None:
                 yield last
-            last, bad = _windows(parts, pin=False), []
+            last, bad = _windows(parts), []
     if last is None:
         raise DataError(f"no window can be read, the last of {bad[-1].path}: {bad[-1].reason}")
     yield replace(last, bad=(*last.bad, *bad))
 
 
-def _checked(loader: "DataLoader[Parts | DataError]") -> Iterator[Windows]:
-    """Raise the errors that workers hand over."""
-    for parts in loader:
-        if isinstance(parts, DataError):
-            raise parts
-        yield _windows(parts, pin=False)
-
-
-def _windows(parts: Parts, *, pin: bool) -> Windows:
-    """Name the parts of a batch, in page-locked memory with ``pin``."""
+def _windows(parts: Parts) -> Windows:
+    """Name the parts of a batch."""
     frames, actions, proprio, bad = parts
-    if pin:
-        frames, actions = frames.pin_memory(), actions.pin_memory()
-        proprio = None if proprio is None else proprio.pin_memory()
     return Windows(frames, actions, proprio, tuple(bad))
+
+
+@overload
+def _pinned(parts: Parts) -> Parts: ...
+@overload
+def _pinned(parts: DataError) -> DataError: ...
+def _pinned(parts: Parts | DataError) -> Parts | DataError:
+    """Copy a batch to page-locked memory."""
+    if isinstance(parts, DataError):
+        return parts
+    frames, actions, proprio, bad = parts
+    return (
+        frames.pin_memory(),
+        actions.pin_memory(),
+        None if proprio is None else proprio.pin_memory(),
+        bad,
+    )

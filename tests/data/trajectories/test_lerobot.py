@@ -242,3 +242,13 @@ def test_the_real_one(shared_data, pq):
     assert first.name == "episode-000001"
     assert (first.actions.shape, first.proprio.shape, first.rate) == ((392, 26), (393, 26), 30)
     assert first.frames[np.array([0, 1])].shape == (2, 480, 640, 3)
+
+
+def test_several_columns_of_proprioception_stand_side_by_side(v2):
+    names = ("observation.state", "action")
+    episode = open_lerobot(source(v2, proprio=names)).episodes[1]
+    one = open_lerobot(source(v2)).episodes[1]
+    np.testing.assert_array_equal(episode.proprio[:, :3], one.proprio)
+    np.testing.assert_array_equal(episode.proprio[:-1, 3:], one.actions)
+    with pytest.raises(DataError, match="no column 'pose'"):
+        open_lerobot(source(v2, proprio=("observation.state", "pose")))

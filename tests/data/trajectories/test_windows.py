@@ -1,5 +1,9 @@
+import multiprocessing
+import os
+import signal
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -103,6 +107,42 @@ def test_frames_held_before_are_used():
         window_stream(EPISODES[:3], data, seed=0, start_step=0, steps=8, held=held)
 
 
+def encode(pixels):
+    """Two tokens per frame, of three numbers."""
+    return torch.stack([pixels.float().mean((2, 3)), pixels[:, :, 0, 0].float() / 7], dim=1)
+
+
+@pytest.mark.parametrize("episodes", [EPISODES, [broken(0, 20), numbered(1, 20)]], ids=["sound", "damaged"])
+@pytest.mark.parametrize("skip", [1, 2])
+def test_held_latents_are_those_of_the_same_windows(episodes, skip):
+    data = data_of(cache_mb=0, window=3, frame_skip=skip, proprio=True)
+    held = hold_frames(episodes, data, encode=encode)
+    plain = window_stream(episodes, data, seed=0, start_step=0, steps=6)
+    for pixels, latents in zip(
+        plain, window_stream(episodes, data, seed=0, start_step=0, steps=6, held=held), strict=True
+    ):
+        assert latents.is_encoded and not pixels.is_encoded
+        expected = encode(pixels.frames.flatten(0, 1)).unflatten(0, pixels.frames.shape[:2])
+        assert_same([latents], [replace(pixels, frames=expected)])
+    ordered = zip(all_windows(episodes, data), all_windows(episodes, data, held=held), strict=True)
+    for pixels, latents in ordered:
+        expected = encode(pixels.frames.flatten(0, 1)).unflatten(0, pixels.frames.shape[:2])
+        assert_same([latents], [replace(pixels, frames=expected)])
+
+
+def test_held_episodes_are_those_that_can_be_read():
+    episodes = [numbered(0, 4), broken(1, 20), numbered(2, 7)]
+    held = hold_frames(episodes, data_of(), encode=encode)
+    assert held.whole.tolist() == [True, False, True]
+    assert [(len(z), round(7 * z[0, 1, 0].item())) for z in held.episodes()] == [(5, 0), (8, 2)]
+    nothing = hold_frames([broken(0, 20)], data_of(), encode=encode)
+    assert not nothing.whole.any() and nothing.episodes() == []
+    (windows,) = window_stream(
+        [broken(0, 20)], data_of(window=3), seed=0, start_step=0, steps=1, held=nothing
+    )
+    assert windows.frames.shape == (32, 3, 2, 3)
+
+
 def test_progress_is_told():
     told = []
     hold_frames(EPISODES, data_of(), progress=lambda done, total: told.append((done, total)))
@@ -113,6 +153,8 @@ def test_room_is_counted_at_the_resolution():
     frames = sum(len(episode.frames) for episode in EPISODES)
     assert fits(EPISODES, data_of(resolution=100, cache_mb=1 + frames * 30_000 // 1_000_000))
     assert not fits(EPISODES, data_of(resolution=[200, 100], cache_mb=1 + frames * 30_000 // 1_000_000))
+    assert fits(EPISODES, data_of(cache_mb=1), frame_bytes=1_000_000 // frames)
+    assert not fits(EPISODES, data_of(cache_mb=1), frame_bytes=1 + 1_000_000 // frames)
 
 
 @pytest.mark.parametrize("cache_mb", [0, 100])
@@ -223,3 +265,37 @@ def test_all_windows_leave_out_and_name_what_cannot_be_read():
 def test_the_stream_is_read_step_by_step():
     endless = window_stream(EPISODES, data_of(), seed=0, start_step=0, steps=10**9)
     assert len(list(islice(endless, 2))) == 2
+
+
+class Deadly(Numbered):
+    """Ends the decoding process that reads it."""
+
+    def __getitem__(self, index):
+        if multiprocessing.parent_process() is not None:
+            os._exit(1)
+        return super().__getitem__(index)
+
+
+def test_workers_killed_at_random_moments_lose_no_batch():
+    unbroken = stream(cache_mb=0, workers=0, steps=30)
+    opened = window_stream(EPISODES, data_of(cache_mb=0, workers=2), seed=0, start_step=0, steps=30)
+    batches = []
+    for number, batch in enumerate(opened):
+        batches.append(batch)
+        if number % 6 == 0:
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+    assert_same(unbroken, batches)
+    assert opened.counts["workers_replaced"] >= 4
+
+
+def test_an_episode_that_ends_its_process_counts_as_unreadable():
+    deadly = numbered(1, 7, frames=Deadly(1, 8))
+    opened = window_stream(
+        [EPISODES[0], deadly], data_of(cache_mb=0, workers=1), seed=0, start_step=0, steps=3
+    )
+    batches = list(opened)
+    assert {bad.reason for batch in batches for bad in batch.bad} == {
+        "ended its decoding process: ended with code 1"
+    }
+    assert all((batch.frames[:, :, 0, 0, 0] == 0).all() for batch in batches)  # episode 0 alone
+    assert opened.counts["workers_replaced"] == 3
