@@ -26,6 +26,28 @@ class Grid(NamedTuple):
         return self.time * self.height * self.width
 
 
+class Share(NamedTuple):
+    """One of several equal parts of every batch: that of process ``number`` of ``of``."""
+
+    number: int = 0
+    of: int = 1
+
+    def rows(self, total: int) -> range:
+        """Return which of ``total`` rows are this part's."""
+        each = total // self.of
+        return range(self.number * each, (self.number + 1) * each)
+
+
+WHOLE = Share()
+
+
+class Rows(NamedTuple):
+    """Which rows of a step's whole batch these are; what is random in a sample is drawn by its row."""
+
+    first: int
+    total: int
+
+
 @dataclass(frozen=True, slots=True)
 class Masks:
     """Token indices for one mask pattern. Every token of the clip is in at most one of the two."""
@@ -49,6 +71,8 @@ class Batch:
     clip: Tensor  # (B, C, T, H, W) float, normalised; an image is a clip with T = 1
     masks: tuple[Masks, ...]  # one per mask pattern
     bad: tuple[BadFile, ...] = field(default=())  # files skipped while this batch was put together
+    rows: Rows | None = None
+    """Where it stands in the step's whole batch; None where it is the whole."""
 
     def to(self, device: torch.device | str) -> Self:
         """Copy every tensor to ``device``, without waiting for the copy where the memory is pinned."""
@@ -56,15 +80,20 @@ class Batch:
             Masks(m.context.to(device, non_blocking=True), m.target.to(device, non_blocking=True))
             for m in self.masks
         )
-        return type(self)(self.clip.to(device, non_blocking=True), masks, self.bad)
+        return type(self)(self.clip.to(device, non_blocking=True), masks, self.bad, self.rows)
 
     def split(self, parts: int) -> list[Self]:
         """Cut the batch into ``parts`` equal micro-batches, for gradient accumulation."""
         size = len(self.clip) // parts
-        rows = [slice(i * size, (i + 1) * size) for i in range(parts)]
+        first, total = self.rows or Rows(0, len(self.clip))
         return [
-            type(self)(self.clip[r], tuple(Masks(m.context[r], m.target[r]) for m in self.masks), self.bad)
-            for r in rows
+            type(self)(
+                self.clip[i : i + size],
+                tuple(Masks(m.context[i : i + size], m.target[i : i + size]) for m in self.masks),
+                self.bad,
+                Rows(first + i, total),
+            )
+            for i in range(0, parts * size, size)
         ]
 
 
@@ -106,10 +135,15 @@ class Trajectory:
 class Windows:
     """One training batch of a world model: T frames, in model steps, and the T - 1 actions between them."""
 
-    frames: Tensor  # (B, T, 3, H, W) uint8, at the resolution of the data
+    frames: Tensor  # (B, T, 3, H, W) uint8, at the resolution of the data; or latents, (B, T, N, D) float32
     actions: Tensor  # (B, T - 1, A) float32, in the units of the environment
     proprio: Tensor | None = None  # (B, T, P) float32, as recorded
     bad: tuple[BadFile, ...] = field(default=())  # episodes skipped while this batch was put together
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether ``frames`` are not pixels but what a frozen encoder made of them, once for all batches."""
+        return self.frames.is_floating_point()
 
     def to(self, device: torch.device | str) -> Self:
         """Copy every tensor to ``device``, without waiting for the copy where the memory is pinned."""

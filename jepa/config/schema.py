@@ -68,6 +68,9 @@ class TrainingLog(Section):
     """One line of metrics.jsonl every so many steps."""
     tensorboard: bool = True
     """Write TensorBoard events when tensorboard is installed."""
+    wandb: str | None = None
+    """Project of Weights & Biases that gets the numbers too (pip install 'jepa[wandb]'); with WANDB_MODE=offline they
+    stay in the run directory. By default it is not even imported."""
 
 
 class LogConfig(TrainingLog):
@@ -77,6 +80,13 @@ class LogConfig(TrainingLog):
     """Effective rank and other health signals that cost a forward pass."""
     knn_every_steps: Positive | None = None
     """k-NN accuracy (faiss) on the train source of the first probe, each clip answered by those of other videos."""
+
+
+class DistributedConfig(Section):
+    """How several processes train together; what one process does not need."""
+
+    engine: Literal["ddp", "fsdp"] = "ddp"
+    """ddp: every process holds everything. fsdp: weights, gradients, optimizer and EMA target are sharded (FSDP2)."""
 
 
 class TrainingConfig(Section):
@@ -102,6 +112,7 @@ class TrainingConfig(Section):
     optim: OptimConfig
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: TrainingLog = TrainingLog()
+    distributed: DistributedConfig = DistributedConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -158,4 +169,11 @@ class PretrainConfig(TrainingConfig):
                 "probes of a run read videos or images; features on disk are for `jepa probe`",
             ),
             (self.log.knn_every_steps is not None and not self.probes, "log.knn_every_steps needs a probe"),
+            (
+                bool(self.model.levels or self.predictor.out or self.predictor.context_head)
+                or self.model.modality_tokens
+                or self.predictor.levels > 1,
+                "model.levels, model.modality_tokens, predictor.levels, predictor.out, predictor.context_head are of "
+                "weights from a file (V-JEPA 2.1); training predicts the last level alone",
+            ),
         ]

@@ -47,5 +47,9 @@ class EmaObjective(Objective):
     @torch.no_grad()
     def update_target(self, momentum: float) -> None:
         """Move the target encoder: target = momentum * target + (1 - momentum) * encoder."""
-        slow: list[Tensor] = list(self.target_encoder.parameters())
-        torch._foreach_lerp_(slow, list[Tensor](self.encoder.parameters()), 1 - momentum)
+        # Of sharded weights, each process moves its part: encoder and target are sharded alike.
+        slow, fast = (
+            [getattr(parameter, "_local_tensor", parameter) for parameter in part.parameters()]
+            for part in (self.target_encoder, self.encoder)
+        )
+        torch._foreach_lerp_(slow, fast, 1 - momentum)

@@ -7,6 +7,7 @@ from torch import Tensor
 from jepa.models.encoder import Encoder, take
 from jepa.models.predictor import Predictor
 from jepa.objectives.base import Objective, spread
+from jepa.runtime.distributed import mean_over_ranks, world_size
 from jepa.types import Batch
 
 KNOTS = 9  # on [0, 5]; the integrand is even, so these are the paper's 17 knots on [-5, 5]
@@ -17,14 +18,17 @@ def sigreg(features: Tensor, projections: int) -> Tensor:
 
     ``features`` is (n, ..., D): n samples of any number of groups, each group tested alone. Every random unit
     direction gives an Epps-Pulley statistic: n times the squared distance between the empirical and the
-    normal characteristic function, weighted by exp(-t^2 / 2) (LeJEPA, section 4).
+    normal characteristic function, weighted by exp(-t^2 / 2) (LeJEPA, section 4). Processes that train together
+    share the empirical function, so that it is that of all their samples.
     """
+    samples = len(features) * world_size()
     direction = F.normalize(torch.randn(features.shape[-1], projections, device=features.device), dim=0)
     t = torch.linspace(0, 5, KNOTS, device=features.device)
     normal = torch.exp(-t.square() / 2)
     angle = (features.float() @ direction).unsqueeze(-1) * t  # (n, ..., projections, KNOTS)
-    error = (angle.cos().mean(0) - normal).square() + angle.sin().mean(0).square()
-    return 2 * len(features) * torch.trapezoid(error * normal, t).mean()
+    cosine, sine = mean_over_ranks(torch.stack((angle.cos().mean(0), angle.sin().mean(0))))
+    error = (cosine - normal).square() + sine.square()
+    return 2 * samples * torch.trapezoid(error * normal, t).mean()
 
 
 class LeJEPA(Objective):

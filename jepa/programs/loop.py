@@ -1,7 +1,7 @@
-"""The training loop that all programs share: step, log, write checkpoints, stop at a signal, continue a run."""
+"""The training loop that all programs share: step, log, write checkpoints, stop at a signal."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor
 
 from jepa.data.bad_files import BadFiles
-from jepa.errors import CheckpointError
+from jepa.data.surviving import Batches
+from jepa.programs.saver import Saver
 from jepa.programs.state import State
 from jepa.programs.train_step import TrainingBatch
-from jepa.runtime.checkpoint import list_checkpoints, load_checkpoint, prune_checkpoints, save_checkpoint
 from jepa.runtime.interrupts import Interrupts
 from jepa.runtime.metrics import MetricsLog
 from jepa.runtime.run_dir import RunDir
@@ -35,49 +35,45 @@ class Loop(Generic[B]):
     warning: Callable[[dict[str, float]], str | None] = lambda line: None
     """A sentence about a line of the log that a reader must not miss."""
 
-    def run(self, state: State[Any, Any], run: RunDir, progress: Progress, interrupts: Interrupts) -> None:
-        """Step until the end or a signal; log and write checkpoints on the way, and one at the end."""
-        config = state.config
-        saved_at, saved_step = time.monotonic(), state.step
-        with MetricsLog(run.root, tensorboard=config.log.tensorboard, start_step=state.step + 1) as log:
+    def run(self, state: State[Any, Any], run: RunDir, progress: Progress, interrupts: Interrupts) -> bool:
+        """Step until the end or a signal; log and write checkpoints on the way, and one at the end.
+
+        All processes that train together stop after the same step. Returns whether a signal ended it.
+        """
+        config, ranks = state.config, state.ranks
+        saver = Saver(state, run)
+        stop = ranks.any(bool(interrupts.requested), device=state.device)[0]
+        with open_log(run, state) as log, saver:
             clock = Clock()
-            while state.step < config.optim.steps and not interrupts.requested:
+            while state.step < config.optim.steps and not stop:
                 batch = clock.wait(self.batches)
-                self.bad.add(batch.bad)
                 signals = self.step(state, batch)
                 clock.count(config.data.batch_size)
+                stop, overdue, bad = ranks.any(
+                    bool(interrupts.requested), saver.overdue, bool(batch.bad), device=state.device
+                )
+                if bad:
+                    self.bad.add(found for part in ranks.gather(batch.bad) for found in part)
                 if state.step % config.log.every_steps == 0 or state.step == config.optim.steps:
                     line = to_floats(signals) | clock.rates() | self.signals(batch)
                     line |= {"bad_files": len(self.bad)}
+                    line |= self.batches.counts if isinstance(self.batches, Batches) else {}
                     log.write(state.step, line)
                     progress.update(state.step, line)
                     if warning := self.warning(line):
                         progress.warn(warning)
-                due = time.monotonic() - saved_at > 60 * config.checkpoint.every_minutes
-                if due or state.step % config.checkpoint.every_steps == 0:
-                    write_checkpoint(state, run)
-                    saved_at, saved_step = time.monotonic(), state.step
-        if saved_step != state.step or not list_checkpoints(run.root):
-            write_checkpoint(state, run)
+                if overdue or state.step % config.checkpoint.every_steps == 0:
+                    saver.save()
+            saver.finish()
+        return stop
 
 
-def resume(state: State[Any, Any], run: RunDir, *, free: Collection[str]) -> bool:
-    """Load the newest checkpoint of ``run`` into ``state``, if there is one.
-
-    Raises CheckpointError when a setting changed that is not ``free`` to: the result would belong to neither.
-    """
-    found = list_checkpoints(run.root)
-    if not found:
-        return False
-    loaded = load_checkpoint(found[-1][1], program=state.config.program)
-    changed = differences(loaded["config"], state.config.model_dump(mode="json"), free=free)
-    if changed:
-        raise CheckpointError(
-            f"{run.root} was trained with another configuration ({'; '.join(changed)}); "
-            "use the run's own config.yaml, or another run_dir"
-        )
-    state.load_state_dict(loaded)
-    return True
+def open_log(run: RunDir, state: State[Any, Any]) -> MetricsLog:
+    """Open metrics.jsonl, and beside it, where several processes train, one for each of the others."""
+    log, start = state.config.log, state.step + 1
+    if state.ranks.main:
+        return MetricsLog(run.root, tensorboard=log.tensorboard, wandb=log.wandb, start_step=start)
+    return MetricsLog(run.root, start_step=start, name=f"metrics-rank{state.ranks.rank}.jsonl")
 
 
 @dataclass(frozen=True)
@@ -104,40 +100,20 @@ class TrainingResult:
         return f"{self.status} at step {self.step}: {self.run_dir}"
 
 
-# What may change between two parts of any run: it moves no weight, but for rounding.
-FREE_TO_CHANGE = (
-    *("run_dir", "device", "threads", "compile", "checkpoint", "log"),
-    *("data.workers", "data.cache_mb", "data.decode_timeout_s", "data.max_bad_fraction"),
-)
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], *, free: Collection[str]) -> list[str]:
-    """Return "key: old, now new" for every setting that differs and would change the result."""
-
-    def leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(tree, dict):
-            for key, value in tree.items():
-                yield from leaves(value, f"{path}.{key}" if path else key)
-        else:
-            yield path, tree
-
-    before, after = dict(leaves(old, "")), dict(leaves(new, ""))
-    return [
-        f"{key}: {before.get(key)!r}, now {after.get(key)!r}"
-        for key in sorted({*before, *after})
-        if before.get(key) != after.get(key) and not {*free} & {key, key.split(".")[0]}
-    ]
-
-
-def write_checkpoint(state: State[Any, Any], run: RunDir) -> None:
-    """Write the whole state, then drop what the config does not keep."""
-    save_checkpoint(run.root, state.state_dict())
-    prune_checkpoints(run.root, state.config.checkpoint)
-
-
 def to_floats(signals: dict[str, Tensor | float]) -> dict[str, float]:
     """Bring all signals to the host."""
     return {name: float(value) for name, value in signals.items()}
+
+
+def progress_of(state: State[Any, Any]) -> Progress:
+    """Return what the run shows while it works; of several processes, one speaks."""
+    return Progress(state.config.optim.steps, start=state.step, quiet=not state.ranks.main)
+
+
+def stopped(state: State[Any, Any], interrupts: Interrupts) -> str:
+    """Say why the run ended before its last step, and how to go on."""
+    cause = interrupts.requested or "another process was asked to end"
+    return f"{cause}: checkpoint of step {state.step} written; the same command goes on"
 
 
 class Clock:

@@ -8,6 +8,7 @@ from jepa.config.schema import PretrainConfig
 from jepa.objectives import Objective, build
 from jepa.programs.state import State
 from jepa.programs.train_step import train_step
+from jepa.runtime.distributed import ALONE, Ranks
 from jepa.runtime.schedules import momentum
 from jepa.runtime.seeding import seed_everything
 from jepa.types import Batch
@@ -16,11 +17,14 @@ PretrainState = State[PretrainConfig, Objective]
 
 
 def fresh_state(
-    config: PretrainConfig, device: torch.device, objective: Objective | None = None
+    config: PretrainConfig,
+    device: torch.device,
+    objective: Objective | None = None,
+    ranks: Ranks = ALONE,
 ) -> PretrainState:
     """Build the state of step 0; weights are drawn from ``config.seed`` unless ``objective`` is given."""
     seed_everything(config.seed, "weights")
-    state = State.begin(config, build(config) if objective is None else objective, device)
+    state = State.begin(config, build(config) if objective is None else objective, device, ranks)
     if config.compile:
         for part in (state.objective.encoder, state.objective.predictor, state.objective.probed):
             part.compile()

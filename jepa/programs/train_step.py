@@ -1,15 +1,20 @@
 """One optimizer step of any objective."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 
 from jepa.errors import NonFiniteError
 from jepa.programs.state import State
 from jepa.runtime.device import autocast
 from jepa.runtime.optim import set_rates
-from jepa.runtime.seeding import seed_everything
+from jepa.runtime.seeding import rows_of_batch, seed_everything
+from jepa.runtime.stopwatch import Stopwatch
 from jepa.types import BadFile
 
 
@@ -36,34 +41,56 @@ def train_step(state: State[Any, Any], batch: TrainingBatch) -> dict[str, Tensor
     Raises NonFiniteError, leaving weights and optimizer alone, if the loss or a gradient is not finite.
     """
     config = state.config
-    seed_everything(config.seed, "step", state.step)  # stochastic depth, SIGReg's directions
     rate, decay = set_rates(state.optimizer, state.step, config.optim)
     state.optimizer.zero_grad(set_to_none=True)
-    signals = accumulate_gradients(state, batch)
+    forward = Stopwatch(state.device)
+    signals = state.ranks.mean(accumulate_gradients(state, batch, forward))
     norm = gradient_norm(state.objective, config.optim.clip_grad)
     if not torch.isfinite(signals["loss"] + norm):
         raise NonFiniteError(explain_non_finite(state, signals["loss"], norm, rate))
     state.optimizer.step()
     state.step += 1
-    return {**signals, "gradient_norm": norm, "learning_rate": rate, "weight_decay": decay}
+    own = {
+        "forward_seconds": forward.seconds
+    }  # of this process: a slow one shows here, all wait for it elsewhere
+    return {**signals, **own, "gradient_norm": norm, "learning_rate": rate, "weight_decay": decay}
 
 
-def accumulate_gradients(state: State[Any, Any], batch: TrainingBatch) -> dict[str, Tensor]:
+def accumulate_gradients(
+    state: State[Any, Any], batch: TrainingBatch, forward: Stopwatch
+) -> dict[str, Tensor]:
     """Run forward and backward over the micro-batches; return the signals' means over them, detached."""
     parts = batch.split(state.config.optim.accumulate)
     collected: list[dict[str, Tensor]] = []
-    for part in parts:
-        with autocast(state.device, state.config.dtype):
-            signals = state.objective(part.to(state.device))
-        (signals["loss"] / len(parts)).backward()
+    for number, part in enumerate(parts):
+        # Stochastic depth, SIGReg's directions: alike for every part, and for every process, of the step's batch.
+        seed_everything(state.config.seed, "step", state.step)
+        with rows_of_batch(getattr(part, "rows", None)), last_sends(state, number == len(parts) - 1):
+            with forward, autocast(state.device, state.config.dtype):
+                signals = state.forward(part.to(state.device))
+            (signals["loss"] / len(parts)).backward()  # type: ignore[no-untyped-call]  # torch leaves it so
         collected.append({name: value.detach() for name, value in signals.items()})
     return {name: torch.stack([signals[name] for signals in collected]).mean() for name in collected[0]}
+
+
+@contextmanager
+def last_sends(state: State[Any, Any], last: bool) -> Iterator[None]:
+    """Keep gradients of all micro-batches but the last on this process; the sum of them is sent once."""
+    if isinstance(state.forward, DistributedDataParallel) and not last:
+        with state.forward.no_sync():
+            yield
+        return
+    if state.sharded:
+        state.objective.set_requires_gradient_sync(last)
+    yield
 
 
 def gradient_norm(module: nn.Module, limit: float | None) -> Tensor:
     """Return the global gradient norm, and scale the gradients down to ``limit`` when it is given."""
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
+    if isinstance(norm, DTensor):  # of shards
+        norm = norm.full_tensor()
     if limit is not None:
         trained = [parameter for parameter in module.parameters() if parameter.grad is not None]
         nn.utils.clip_grads_with_norm_(trained, limit, norm)

@@ -1,4 +1,4 @@
-"""The numbers of a run, one JSON line per logged step; TensorBoard beside it where it is installed."""
+"""The numbers of a run, one JSON line per logged step; TensorBoard, where it is installed, and W&B beside it."""
 
 import importlib
 import json
@@ -9,22 +9,34 @@ from types import TracebackType
 from typing import Any, Self
 
 from jepa.errors import RunError
+from jepa.runtime.wandb_log import open_wandb
 
 FILE_NAME = "metrics.jsonl"
+TAIL_BYTES = 1 << 16  # some dozen lines
 
 
 class MetricsLog:
     """Append to metrics.jsonl, a line at a time, each on disk (or with the kernel) before the next step."""
 
-    def __init__(self, run_dir: Path | str, *, tensorboard: bool = False, start_step: int = 0) -> None:
-        """Open the log of ``run_dir``; lines of ``start_step`` and later, of an interrupted run, are dropped.
+    def __init__(
+        self,
+        run_dir: Path | str,
+        *,
+        tensorboard: bool = False,
+        start_step: int = 0,
+        name: str = FILE_NAME,
+        wandb: str | None = None,
+    ) -> None:
+        """Open the log ``name`` of ``run_dir``; lines of ``start_step`` and later, of an interrupted run, are dropped.
 
-        Raises RunError when a line other than the last is damaged.
+        ``wandb`` is a project of Weights & Biases that gets the numbers too. Raises RunError when a line other than
+        the last is damaged, and when wandb is asked for and not installed.
         """
         root = Path(run_dir)
         root.mkdir(parents=True, exist_ok=True)
-        path = root / FILE_NAME
+        path = root / name
         _truncate(path, start_step)
+        self._wandb = None if wandb is None else open_wandb(wandb, root)
         self._file = path.open("a", encoding="utf-8")
         self._writer = _summary_writer(root, start_step) if tensorboard else None
 
@@ -45,10 +57,12 @@ class MetricsLog:
         line = {"step": step} | {name: _plain(value) for name, value in values.items()}
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
+        numbers = {k: v for k, v in line.items() if isinstance(v, int | float) and k != "step"}
         if self._writer is not None:
-            for name, value in line.items():
-                if isinstance(value, int | float) and name != "step":
-                    self._writer.add_scalar(name, value, step)
+            for name, value in numbers.items():
+                self._writer.add_scalar(name, value, step)
+        if self._wandb is not None:
+            self._wandb.log(numbers, step=step)
 
     def close(self) -> None:
         """Close the files; a second call does nothing."""
@@ -56,6 +70,9 @@ class MetricsLog:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._wandb is not None:
+            self._wandb.finish()
+            self._wandb = None
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
@@ -80,8 +97,24 @@ def read_metrics(path: Path | str) -> list[dict[str, Any]]:
             raise RunError(f"{file}: line {number} is damaged ({error}); mend or remove it") from error
         if not isinstance(row, dict):
             raise RunError(f"{file}: line {number} is {line[:40]!r}, not an object; mend or remove it")
-        rows.append({name: _number(value) for name, value in row.items()})
+        rows.append({name: to_number(value) for name, value in row.items()})
     return rows
+
+
+def last_step(path: Path | str) -> int | None:
+    """Return the step of the last finished line, reading the end of the file alone; None where there is none."""
+    file = Path(path)
+    if not file.is_file():
+        return None
+    with file.open("rb") as opened:
+        opened.seek(max(0, opened.seek(0, 2) - TAIL_BYTES))
+        lines = opened.read().split(b"\n")[:-1]
+    for line in reversed(lines):
+        try:
+            return int(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError):  # a line that is cut, or not ours: the one before says it
+            continue
+    return None
 
 
 def _plain(value: Any) -> Any:
@@ -92,8 +125,8 @@ def _plain(value: Any) -> Any:
     return number
 
 
-def _number(value: Any) -> Any:
-    """Undo ``_plain`` for the three names of numbers that are not finite."""
+def to_number(value: Any) -> Any:
+    """Return the number that a value of a line names: "nan", "inf" and "-inf" are text in JSON."""
     return float(value) if value in ("nan", "inf", "-inf") else value
 
 

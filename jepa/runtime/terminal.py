@@ -29,11 +29,18 @@ class Progress:
     """
 
     def __init__(
-        self, total: int, *, start: int = 0, unit: str = "step", console: Console | None = None
+        self,
+        total: int,
+        *,
+        start: int = 0,
+        unit: str = "step",
+        console: Console | None = None,
+        quiet: bool = False,
     ) -> None:
         """Count from ``start`` to ``total`` units; ``console`` is stderr unless a test gives another."""
         self.total, self.start, self.step = total, start, start
         self.console = console or table_console(stderr=True)
+        self.console.quiet = quiet
         self.unit, self._began = unit, time.monotonic()
         self._bar = _bar(self.console, unit) if self.console.is_terminal else None
         self._task = None if self._bar is None else self._bar.add_task("", total=total, completed=start)

@@ -1,12 +1,13 @@
 """The training program: exact resume, clean interruption, refusal of bad steps, and what a run leaves behind."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,15 @@ from jepa.config.load import dump, load_config
 from jepa.config.schema import PretrainConfig
 from jepa.data.decode import open_video
 from jepa.data.evaluation import labelled_clips
-from jepa.errors import CheckpointError, DataError, NonFiniteError
+from jepa.errors import CheckpointError, DataError, NonFiniteError, RunError
 from jepa.models.zoo import load_encoder
 from jepa.objectives import build
 from jepa.programs import pretrain as program
-from jepa.programs.loop import FREE_TO_CHANGE, differences
 from jepa.programs.pretrain import pretrain
 from jepa.programs.pretrain_step import PretrainState, fresh_state, pretrain_step
+from jepa.programs.resume import FREE_TO_CHANGE, differences
 from jepa.runtime.checkpoint import list_checkpoints, load_checkpoint
+from jepa.runtime.lock import locked
 from jepa.runtime.metrics import read_metrics
 from jepa.types import Batch
 
@@ -189,7 +191,9 @@ def test_random_init_row_is_the_runs_own_start(run_config: Build) -> None:
     start = fresh_state(config, CPU).objective.probed.state_dict()
     assert all(
         torch.equal(value, start[name])
-        for name, value in untrained_networks(architecture_of(config), config.seed).encoder.state_dict().items()
+        for name, value in untrained_networks(architecture_of(config), config.seed)
+        .encoder.state_dict()
+        .items()
     )
 
 
@@ -392,3 +396,69 @@ def test_checkpoints_are_written_by_time_too(run_config: Build) -> None:
     config = run_config(checkpoint={"every_steps": 1000, "every_minutes": 1e-9, "keep_every": 1})
     pretrain(config)
     assert [step for step, _ in list_checkpoints(Path(config.run_dir))] == list(range(1, 9))
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
+    run_config: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And the run ends as an unbroken one."""
+    unbroken = run_config(run_dir=str(tmp_path / "unbroken"))
+    pretrain(unbroken)
+    broken = run_config(run_dir=str(tmp_path / "broken"), checkpoint={"every_steps": 2})
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        pretrain(broken)
+    newest = list_checkpoints(tmp_path / "broken")[-1][1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert pretrain(broken).status == "done"
+    assert "step-000000004.pt is wrong; an earlier checkpoint is used instead" in capfd.readouterr().err
+    one, two = weights(tmp_path / "broken"), weights(tmp_path / "unbroken")
+    assert all(torch.equal(one[name], two[name]) for name in two)
+    assert losses(tmp_path / "broken") == losses(tmp_path / "unbroken")
+
+
+def test_nothing_starts_from_nothing_but_damage(run_config: Build) -> None:
+    config = run_config(checkpoint={"keep_last": 1})
+    pretrain(config)
+    for _, path in list_checkpoints(Path(config.run_dir)):
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(
+        CheckpointError, match="no checkpoint of .* is whole .*; bring one back, or remove them"
+    ):
+        pretrain(config)
+
+
+def test_a_run_directory_in_use_is_refused(run_config: Build) -> None:
+    config = run_config()
+    run = Path(config.run_dir)
+    run.mkdir(parents=True)
+    with locked(run), pytest.raises(RunError, match="is in use by process"):
+        pretrain(config)
+    assert not (run / "config.yaml").exists()
+
+
+def test_a_killed_worker_costs_nothing_but_is_counted(
+    run_config: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"log": {"every_steps": 1}}
+    pretrain(run_config(run_dir=str(tmp_path / "unbroken"), data={"workers": 0}, **changes))
+    stream = program.batches_from
+
+    def killing(*args: object) -> Iterator[Batch]:
+        batches = stream(*args)
+        make = type(batches).__next__
+        steps = iter(range(1000))
+
+        def next_one(self: Iterator[Batch]) -> Batch:
+            if next(steps) in (1, 3):
+                os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+            return make(self)
+
+        monkeypatch.setattr(type(batches), "__next__", next_one)
+        return batches
+
+    monkeypatch.setattr(program, "batches_from", killing)
+    pretrain(run_config(run_dir=str(tmp_path / "killed"), data={"workers": 2}, **changes))
+    assert losses(tmp_path / "killed") == losses(tmp_path / "unbroken")
+    lines = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
+    assert 1 <= lines[-1]["workers_replaced"] <= 2 and lines[-1]["source_waits"] == 0

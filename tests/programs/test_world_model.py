@@ -11,7 +11,8 @@ import torch
 
 from jepa.data.trajectories.episodes import open_episodes
 from jepa.errors import CheckpointError, DataError
-from jepa.models.world_model import load_world_model, trained_config
+from jepa.models.frames import FrozenFrameEncoder
+from jepa.models.world_model import load_world_model
 from jepa.models.zoo import load_encoder
 from jepa.probes.imagination import HorizonErrors
 from jepa.programs import world_model as program
@@ -66,13 +67,13 @@ def test_what_a_run_leaves_behind(world):
     z = model.encode(frames)
     assert model.rollout(z, torch.zeros(2, 5, 3, 2)).shape == (2, 5, 3, 1, 8)
     assert model.value(z, z).abs().max() == 0
-    assert trained_config(world).objective.kind == "lewm"
+    assert load_world_model(world, device="cpu").config.objective.kind == "lewm"
 
 
 def test_training_normalises_by_the_training_episodes(world, rooms):
     from jepa.data.trajectories.episodes import open_episodes
 
-    config = trained_config(world)
+    config = load_world_model(world, device="cpu").config
     episodes = open_episodes(config.data.sources, test_fraction=config.data.test_fraction)
     actions = np.concatenate([episode.actions for episode in episodes.train])
     scaling = load_world_model(world, device="cpu").scaling
@@ -272,3 +273,76 @@ def test_a_frozen_encoder_gets_dynamics(world_config, trained, dynamics):
     assert not any(
         name.startswith("world_model.frames.encoder") for name in stored(Path(config.run_dir))["objective"]
     )
+
+
+@pytest.fixture
+def frozen_config(world_config, trained):
+    """A world model on principal components of our pretrained encoder of two steps."""
+
+    def build(**changes):
+        values = {
+            "frames": {"kind": "frozen", "source": str(trained), "components": 6, "normalise": False},
+            "objective": {"kind": "ac", "loss": "l2", "rollout_steps": 2},
+        }
+        return world_config(**(values | changes))
+
+    return build
+
+
+@pytest.mark.parametrize("frames", [{}, {"components": None}], ids=["components", "patches"])
+def test_losses_are_the_same_whether_or_not_latents_are_held(frozen_config, tmp_path, frames, capsys):
+    found = {}
+    for cache_mb in (0, 100):
+        plain = frozen_config()
+        changes = {"run_dir": str(tmp_path / str(cache_mb)), "data": {"cache_mb": cache_mb}}
+        if frames:
+            changes["frames"] = plain.frames.model_dump() | frames
+            changes["dynamics"] = {"kind": "concat", "depth": 1, "width": 24, "heads": 2, "history": 2}
+        assert train_world_model(frozen_config(**changes)).status == "done"
+        lines = read_metrics(tmp_path / str(cache_mb) / "metrics.jsonl")
+        found[cache_mb] = [line["loss"] for line in lines], stored(tmp_path / str(cache_mb))["value"]
+        assert ("frames once" in capsys.readouterr().err) == (cache_mb > 0)
+    assert found[100][0] == pytest.approx(found[0][0], rel=1e-5)
+    for name, weights in found[0][1].items():
+        torch.testing.assert_close(found[100][1][name], weights, atol=1e-4, rtol=1e-3)
+
+
+def test_a_frozen_encoder_sees_each_training_frame_once(frozen_config, monkeypatch):
+    """All steps and the distance in time take what was encoded before."""
+    frames, calls = [], []
+    plain = FrozenFrameEncoder.forward
+    monkeypatch.setattr(
+        FrozenFrameEncoder,
+        "forward",
+        lambda self, x: frames.append(x.shape[0] * x.shape[1]) or plain(self, x),
+    )
+    monkeypatch.setattr(program, "finish_world_model", lambda *a: calls.append(sum(frames)) or {})
+    config = frozen_config()
+    train_world_model(config)
+    episodes = open_episodes(config.data.sources, test_fraction=config.data.test_fraction)
+    assert calls == [sum(len(episode.frames) for episode in episodes.train)]
+    train_world_model(config)
+    assert calls[1] == calls[0]  # a finished run encodes nothing
+
+
+def test_a_resumed_run_on_held_latents_equals_an_unbroken_one(frozen_config, tmp_path, monkeypatch):
+    whole, broken = (frozen_config(run_dir=str(tmp_path / name)) for name in ("whole", "broken"))
+    assert train_world_model(whole).status == "done"
+
+    def step(state, batch):
+        assert batch.is_encoded
+        signals = train_step(state, batch)
+        if state.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return signals
+
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "train_step", step)
+        assert train_world_model(broken).status == "interrupted"
+    monkeypatch.setattr(program, "fit_components", lambda *a, **k: pytest.fail("fitted again"))
+    assert train_world_model(broken).status == "done"
+    one, two = stored(tmp_path / "whole"), stored(tmp_path / "broken")
+    for part in ("objective", "value"):
+        assert all(torch.equal(one[part][name], two[part][name]) for name in one[part]), part
+    model = load_world_model(broken.run_dir, device="cpu")
+    assert model.frames.components.is_fitted and (model.frames.tokens, model.frames.dim) == (1, 6)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jepa.errors import RunError
-from jepa.runtime.metrics import MetricsLog, read_metrics
+from jepa.runtime.metrics import TAIL_BYTES, MetricsLog, last_step, read_metrics
 
 
 def test_reads_back_what_was_written(tmp_path):
@@ -83,3 +83,22 @@ def test_works_without_tensorboard(tmp_path, monkeypatch):
     with MetricsLog(tmp_path, tensorboard=True) as log:
         log.write(0, {"loss": 1.0})
     assert not (tmp_path / "tensorboard").exists()
+
+
+def test_the_last_step_is_read_from_the_end(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    assert last_step(path) is None
+    path.touch()
+    assert last_step(path) is None
+    with MetricsLog(tmp_path) as log:
+        for step in range(0, 40_000, 20):
+            log.write(
+                step, {"loss": 0.123456789, "note": "long enough that the file exceeds what is read of it"}
+            )
+    assert path.stat().st_size > 2 * TAIL_BYTES
+    assert last_step(path) == 39_980
+    with path.open("a") as file:
+        file.write('{"step": 40000, "lo')
+    assert last_step(path) == 39_980
+    path.write_text("no JSON\n")
+    assert last_step(path) is None
