@@ -1,6 +1,7 @@
 """The root of all verbs, and what they share."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 from rich.console import RenderableType
 
 from jepa import __version__
+from jepa.runtime.interrupts import INTERRUPTED, inside_job
 
 app = typer.Typer(
     name="jepa",
@@ -27,6 +29,16 @@ RunDirOption = Annotated[
     typer.Option("--run-dir", metavar="DIR", help="Where the run goes; replaces run_dir of the config."),
 ]
 
+Processes = Annotated[
+    int,
+    typer.Option(
+        "--processes",
+        min=1,
+        metavar="N",
+        help="Train with so many processes of this machine, a GPU for each.",
+    ),
+]
+
 
 @app.callback(invoke_without_command=True)
 def root(
@@ -39,8 +51,10 @@ def root(
 
 
 def answer(as_json: bool, result: dict[str, Any], text: RenderableType | None) -> None:
-    """Print the result for a machine or for a person."""
-    if as_json:
+    """Print the result for a machine or for a person; inside a job, an interrupted one asks to be started again."""
+    if os.environ.get("RANK", "0") != "0":  # of processes that train together, the first one speaks
+        pass
+    elif as_json:
         typer.echo(json.dumps(result))
     elif isinstance(text, str):
         typer.echo(text)
@@ -48,6 +62,16 @@ def answer(as_json: bool, result: dict[str, Any], text: RenderableType | None) -
         from jepa.runtime.terminal import table_console
 
         table_console().print(text)
+    if result.get("status") == "interrupted" and inside_job():
+        raise typer.Exit(INTERRUPTED)
+
+
+def together(processes: int) -> None:
+    """Start this command again as several processes, where that is asked for, and end with them."""
+    from jepa.runtime.together import command_again, is_one_of_several, run_together
+
+    if processes > 1 and not is_one_of_several():
+        raise typer.Exit(run_together(processes, command_again()))
 
 
 def quoted(key: str, value: object) -> str:

@@ -5,18 +5,25 @@ from typing import Annotated
 
 import typer
 
-from jepa.cli.app import Config, Json, Overrides, RunDirOption, answer, app, quoted
+from jepa.cli.app import Config, Json, Overrides, Processes, RunDirOption, answer, app, quoted, together
+from jepa.cli.launch import launchable
 
 
 @app.command()
+@launchable
 def pretrain(
-    config: Config, overrides: Overrides = None, run_dir: RunDirOption = None, as_json: Json = False
+    config: Config,
+    overrides: Overrides = None,
+    run_dir: RunDirOption = None,
+    processes: Processes = 1,
+    as_json: Json = False,
 ) -> None:
     """Pre-train an encoder; an unfinished run in the same directory is continued."""
     from jepa.config.load import load_config
 
     # A wrong config is answered before torch is imported.
     parsed = load_config(config, [*(overrides or []), *([quoted("run_dir", run_dir)] if run_dir else [])])
+    together(processes)
     from jepa.programs.pretrain import pretrain as run
 
     result = run(parsed)
@@ -68,13 +75,27 @@ def check(
 
 @app.command()
 def show(
-    source: Annotated[str, typer.Argument(metavar="CONFIG|RUN", help="A config, or a run directory.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG|RUN|WEIGHTS", help="A config, a run directory, or weights of any format."
+        ),
+    ],
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME:COUNT",
+            help="Estimate memory, time and communication of pre-training there, as in h100:64.",
+        ),
+    ] = None,
+    mfu: Annotated[
+        float, typer.Option(help="Share of the hardware's peak that matrix products are taken to reach.")
+    ] = 0.4,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Print the resolved config, parameters, tokens, FLOPs per step and a memory estimate."""
-    from jepa.programs.show import render
+    """Say what a config, a run or a file of weights is; of pre-training, also what a step costs, and a whole run."""
     from jepa.programs.show import show as run
 
-    shown = run(source, overrides or [])
-    answer(as_json, shown.to_dict(), render(shown))
+    shown = run(source, overrides or [], hardware=hardware, mfu=mfu)
+    answer(as_json, shown.to_dict(), shown.render())

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from jepa.cli.app import Json, Overrides, RunDirOption, answer, app
+from jepa.cli.launch import launchable
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A run directory, a checkpoint, or timm:NAME[@WEIGHTS].")
@@ -29,6 +30,7 @@ Split = Annotated[str | None, typer.Option(help="Only rows of the list whose spl
 
 
 @app.command()
+@launchable
 def embed(
     model: Model,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder of videos or images, or a list.")],
@@ -50,6 +52,7 @@ def embed(
 
 
 @app.command()
+@launchable
 def probe(
     config: Annotated[
         str | None, typer.Argument(metavar="CONFIG", help="A YAML; or give the options below.")
@@ -120,6 +123,7 @@ def health(
 
 
 @app.command("eval")
+@launchable
 def evaluate(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A benchmark: the name of a file in evals/, or its path.")

@@ -4,12 +4,18 @@ from typing import Annotated
 
 import typer
 
-from jepa.cli.app import Config, Json, Overrides, RunDirOption, answer, app, quoted
+from jepa.cli.app import Config, Json, Overrides, Processes, RunDirOption, answer, app, quoted, together
+from jepa.cli.launch import launchable
 
 
 @app.command("world-model")
+@launchable
 def world_model(
-    config: Config, overrides: Overrides = None, run_dir: RunDirOption = None, as_json: Json = False
+    config: Config,
+    overrides: Overrides = None,
+    run_dir: RunDirOption = None,
+    processes: Processes = 1,
+    as_json: Json = False,
 ) -> None:
     """Train a world model on recorded episodes; an unfinished run in the same directory is continued."""
     from jepa.config.load import load_config
@@ -18,6 +24,7 @@ def world_model(
     # A wrong config is answered before torch is imported.
     chosen = [*(overrides or []), *([quoted("run_dir", run_dir)] if run_dir else [])]
     parsed = load_config(config, chosen, schema=WorldModelConfig)
+    together(processes)
     from jepa.programs.world_model import train_world_model as run
 
     result = run(parsed)
@@ -25,6 +32,7 @@ def world_model(
 
 
 @app.command()
+@launchable
 def plan(
     config: Config,
     model: Annotated[

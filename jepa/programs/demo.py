@@ -18,10 +18,10 @@ def demo_config(directory: Path, *, seed: int = 0, overrides: Sequence[str] = ()
     recipe = load_config(RECIPE)
     places = {"run_dir": directory / f"run-seed{seed}"}
     for number, source in enumerate(recipe.data.sources):
-        places[f"data.sources.{number}.path"] = directory / "videos" / Path(source.path).name
+        places[f"data.sources.{number}.path"] = directory / "videos" / Path(str(source.path)).name
     for number, task in enumerate(recipe.probes):
-        places[f"probes.{number}.train.path"] = directory / "videos" / Path(task.train.path).name
-        places[f"probes.{number}.test.path"] = directory / "videos" / Path(task.test.path).name
+        places[f"probes.{number}.train.path"] = directory / "videos" / Path(str(task.train.path)).name
+        places[f"probes.{number}.test.path"] = directory / "videos" / Path(str(task.test.path)).name
     # Quoted, so that YAML takes a folder called 1 or a: b for a name.
     chosen = [f"{key}={json.dumps(str(path))}" for key, path in places.items()]
     return load_config(RECIPE, [*chosen, f"seed={seed}", *overrides])

@@ -37,7 +37,7 @@ def training(config: PretrainConfig) -> list[Finding]:
 def describe_sources(config: PretrainConfig) -> str:
     """Open all sources, those of the probes too."""
     opened = [
-        *open_sources(config.data.sources),
+        *open_sources(config.data.sources, confine=config.data.confine),
         *(source for task in config.probes for source in open_task(task).sides().values()),
     ]
     return "; ".join(f"{source.name}: {source.files} {source.modality} files" for source in opened)
