@@ -1,6 +1,7 @@
 """Programs of torch.export, which run where jepa is not installed."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from zipfile import ZipFile, is_zipfile
@@ -43,7 +44,10 @@ class TorchExport(Program):
         inputs, axes = (tuple(each.values()) for each in (function.inputs(TRACED), function.free_axes()))
         traced = torch.export.export(function.module, inputs, dynamic_shapes=axes, strict=False)
         torch.export.save(traced, path, extra_files={NOTES: json.dumps(function.notes())})
-        program = torch.export.load(path).module()
+        with warnings.catch_warnings():
+            # torch 2.11 maps the file it reads, and warns that nobody should write into it.
+            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+            program = torch.export.load(path).module()
 
         def run(inputs: Mapping[str, Tensor]) -> Tensor:
             return program(*inputs.values())

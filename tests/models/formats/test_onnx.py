@@ -19,7 +19,7 @@ from tests.models.test_frames import write_run
 from tests.models.test_world_model import DYNAMICS, A, make_model
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def packages():
     """Optional for users: writing needs all three."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
@@ -86,7 +86,7 @@ def test_other_frame_encoders(tmp_path, kind):
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
+def image(packages, tmp_path_factory):
     """An encoder of images, its weights in a file beside it, as those of large ones are."""
     path = tmp_path_factory.mktemp("onnx") / "encoder.onnx"
     with pytest.MonkeyPatch.context() as patch:
