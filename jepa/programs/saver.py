@@ -57,4 +57,6 @@ class Saver:
             self.save()
         if self._writer is not None:
             self._writer.wait()
+            if self._state.ranks.main:
+                prune_checkpoints(self._run.root, self._state.config.checkpoint)
         self._state.ranks.wait()

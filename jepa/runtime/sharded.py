@@ -74,7 +74,9 @@ class ShardedWriter:
         """``main`` is the rank that completes a checkpoint. All ranks have to call this together."""
         self._main = main
         # What its threads agree on between ranks must not meet the messages of the training that goes on.
-        self._group = dist.new_group(backend="gloo")
+        group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)  # of which this rank is a member
+        self._group = group
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: list[Future[None]] = []
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PRELOADED = ["jepa.cli", "jepa.programs.pretrain"]
+PRELOADED = ["jepa.cli", "jepa.programs.pretrain", "jepa.data.pyav", "torch._dynamo", "torch.onnx"]
 
 
 class Warm:
@@ -42,6 +42,7 @@ def _enter(arguments: list[str], log: str, before: str) -> None:
     """Do what the console script does."""
     from jepa.cli import main
 
+    multiprocessing.set_start_method(None, force=True)  # for decoding processes the usual one, not this one's
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
