@@ -1,35 +1,104 @@
 """What a step costs, counted from shapes before anything runs: parameters, FLOPs, memory."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from torch import nn
+
+STATISTICS = 2 * 4  # bytes: mean and deviation, in float32, that a norm keeps per token
+
+
+@dataclass(frozen=True)
+class NumberBytes:
+    """Bytes of one number of the forward pass, by what it is for."""
+
+    product: int
+    """What enters and leaves matrix products, and the residual path."""
+    norm: int
+    """A norm's input, as it is kept: on GPUs autocast norms in float32, from a copy of its own."""
+    copies: bool
+    """Whether products take bfloat16 copies of float32 weights and tables."""
+
+    @classmethod
+    def of(cls, dtype: str, *, gpu: bool) -> Self:
+        """Return those of training in ``dtype`` (float32 or bfloat16) under autocast."""
+        if dtype == "float32":
+            return cls(4, 4, False)
+        return cls(2, 4 if gpu else 2, True)
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A transformer stack and how many tokens one sample sends through it."""
+    """A transformer stack and how many tokens one sample sends through it. FLOPs and bytes are of one sample."""
 
     width: int
     depth: int
+    heads: int
     mlp_ratio: float
     tokens: int
     rotary: bool = True
 
     @property
-    def flops(self) -> int:
-        """FLOPs of one sample's forward pass: 2 per multiply-add of the matrix products."""
-        linear = 2 * self.tokens * self.width * (4 * self.width + 2 * int(self.width * self.mlp_ratio))
-        attention = 4 * self.tokens * self.tokens * self.width
-        return self.depth * (linear + attention)
+    def hidden(self) -> int:
+        """Width inside the MLP."""
+        return round(self.width * self.mlp_ratio)
 
     @property
-    def saved_elements(self) -> int:
-        """Numbers that one sample's forward pass keeps for the backward pass.
+    def linear_flops(self) -> int:
+        """FLOPs of the forward pass in linear layers: 2 per multiply-add."""
+        return self.depth * 2 * self.tokens * self.width * (4 * self.width + 2 * self.hidden)
 
-        Per token and block, in widths: both norms' inputs and outputs 4, queries, keys and values 3 and their
-        rotated copies 3, the attention's output 1, and the MLP before and after its GELU 2 * mlp_ratio.
+    @property
+    def attention_flops(self) -> int:
+        """FLOPs of the forward pass in the two products of attention."""
+        return self.depth * 4 * self.tokens * self.tokens * self.width
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of the forward pass."""
+        return self.linear_flops + self.attention_flops
+
+    @property
+    def backward_flops(self) -> int:
+        """FLOPs of the backward pass as run: fused attention computes its scores again, five products for two."""
+        return 2 * self.linear_flops + 5 * self.attention_flops // 2
+
+    @property
+    def recomputed_flops(self) -> int:
+        """FLOPs that activation checkpointing adds: all forward again, but for each block's last product."""
+        return self.flops - self.depth * 2 * self.tokens * self.width * self.hidden
+
+    def block_bytes(self, number: NumberBytes) -> int:
+        """Bytes that the forward pass of one block keeps for its backward pass.
+
+        Per token: the inputs of two norms; their outputs, which enter linear layers; queries, keys and values; what
+        attention gives, with one number per head of its own; the MLP before and after its GELU. Rotated queries and
+        keys are copies, and lie so that what attention gives has to be copied too.
         """
-        return int(self.depth * self.tokens * self.width * (8 + 3 * self.rotary + 2 * self.mlp_ratio))
+        wide = 2 + 3 + 1 + (3 if self.rotary else 0)
+        kept = (wide * self.width + 2 * self.hidden) * number.product + 2 * self.width * number.norm
+        # Where tables are copied to bfloat16, every block keeps its own: cosines and sines for queries and keys.
+        tables = 4 * self.rotated * number.product if number.copies else 0
+        return self.tokens * (kept + tables + 2 * STATISTICS + 4 * self.heads)
+
+    @property
+    def rotated(self) -> int:
+        """Channels of a head that rotary positions turn."""
+        return 6 * (self.width // self.heads // 6) if self.rotary else 0
+
+    def input_bytes(self, number: NumberBytes) -> int:
+        """Bytes of what enters one block, which is all that activation checkpointing keeps of it."""
+        return self.tokens * self.width * number.product
+
+    def kept_bytes(self, number: NumberBytes, *, recompute: bool) -> int:
+        """Bytes that the whole stack keeps; with ``recompute``, of one block only what enters it."""
+        tables = 2 * self.rotated * self.tokens * 4  # one float32 table of cosines and sines for all blocks
+        each = self.input_bytes(number) if recompute else self.block_bytes(number)
+        return self.depth * each + (tables if recompute or not number.copies else 0)
+
+    def passing_bytes(self, number: NumberBytes) -> int:
+        """Bytes that come and go in the backward pass of one block: gradients around its GELU, and of its input."""
+        return self.tokens * 2 * (self.hidden + self.width) * number.product
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,38 @@
-"""`jepa show`: what a config or a run is, and what a step of it costs."""
+"""`jepa show`: what a config, a run or a file of weights is; of pre-training, also what a step costs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from jepa.config.load import dump, load_config
+from jepa.config.hardware import parse_hardware
+from jepa.config.load import dump, load_config, read_tree
 from jepa.config.schema import PretrainConfig
 from jepa.data.sources import Modality
-from jepa.models.cost import Stack, count_parameters
-from jepa.models.sizes import size
+from jepa.errors import ConfigError
+from jepa.models.cost import NumberBytes, count_parameters
+from jepa.models.formats import formats
 from jepa.objectives import build
-from jepa.programs.masking import clip_grid, masks_for
+from jepa.programs.estimate import MFU, estimate, gib
+from jepa.programs.estimate_report import ShownEstimate, listed
+from jepa.programs.show_config import ShownConfig, schema_of, show_config
+from jepa.programs.show_weights import ShownWeights, show_weights
+from jepa.programs.step_cost import StepCost, step_cost
 from jepa.runtime.checkpoint import list_checkpoints
-from jepa.runtime.seeding import generator
 
-
-@dataclass(frozen=True)
-class StepCost:
-    """Cost of one optimizer step on batches of one modality."""
-
-    modality: str
-    tokens: int
-    """Tokens of one clip, N."""
-    context_tokens: tuple[int, ...]
-    """Context tokens of one clip per encoder pass, K, with the masks of step 0."""
-    target_tokens: tuple[int, ...]
-    """Target tokens of one clip per predictor pass, M."""
-    flops: float
-    """Floating-point operations of the matrix products, 2 per multiply-add; backward counts twice forward."""
-    activations_bytes: float
-    """Estimate of what the forward pass keeps for the backward pass, of one micro-batch."""
+WEIGHTS = (
+    ".pt",
+    ".pth",
+    ".tar",
+    ".safetensors",
+    ".bin",
+    ".ckpt",
+    ".json",
+    ".onnx",
+    ".pt2",
+)  # endings of files
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,88 @@ class Shown:
         return {
             "config": self.config.model_dump(mode="json"),
             **rest,
-            "steps": [asdict(step) for step in self.steps],
+            "steps": [
+                {
+                    "modality": step.modality,
+                    "tokens": step.tokens,
+                    "context_tokens": list(step.context_tokens),
+                    "target_tokens": list(step.target_tokens),
+                    "flops": self.config.data.batch_size * step.model_flops,
+                    "activations_bytes": self.activations(step),
+                }
+                for step in self.steps
+            ],
         }
 
+    def activations(self, step: StepCost) -> int:
+        """Return the bytes that the forward pass of a micro-batch keeps for the backward pass, on a GPU."""
+        number = NumberBytes.of(self.config.dtype, gpu=True)
+        return step.kept(number, self.config.data.batch_size // self.config.optim.accumulate)
 
-def show(source: str, overrides: Sequence[str] = ()) -> Shown:
-    """Describe a config, or the config and progress of a run directory. No file of the data is opened."""
-    run = Path(source)
-    is_run = run.is_dir() and (run / "config.yaml").is_file()
-    config = load_config(run / "config.yaml" if is_run else source, overrides)
-    found = list_checkpoints(run) if is_run else []
+    def render(self) -> str:
+        """Return the resolved config and the costs as text."""
+        lines, batch = [dump(self.config).rstrip(), ""], self.config.data.batch_size
+        if self.finished_step is not None:
+            lines.append(f"checkpoint      step {self.finished_step:,} of {self.config.optim.steps:,}")
+        lines.append(
+            f"parameters      {self.trained_parameters:,} trained, {self.frozen_parameters:,} frozen (EMA target)"
+        )
+        lines.append(f"weights         {gib(self.weights_bytes)} with gradients and optimizer")
+        for step in self.steps:
+            context, target = listed(step.context_tokens), listed(step.target_tokens)
+            lines += [
+                f"{step.modality} clip      {step.tokens:,} tokens; context {context}; target {target}",
+                f"{step.modality} step      {batch * step.model_flops:.3g} FLOPs at batch {batch}",
+                f"{step.modality} memory    about {gib(self.activations(step))} of activations (estimate)",
+            ]
+        return "\n".join(lines)
+
+
+def show(
+    source: str, overrides: Sequence[str] = (), *, hardware: str | None = None, mfu: float = MFU
+) -> Shown | ShownConfig | ShownWeights | ShownEstimate:
+    """Describe a config, a run directory, or weights of any format. No file of the data is opened.
+
+    With ``hardware``, NAME:COUNT, estimate what pre-training takes on it instead, matrix products running at the
+    share ``mfu`` of its peak.
+    Raises ConfigError for a config that is wrong or not there, CheckpointError for weights that cannot be read.
+    """
+    path = Path(source)
+    is_run = path.is_dir() and (path / "config.yaml").is_file()
+    if not is_run and not is_config(path, source):
+        if overrides:
+            raise ConfigError(
+                f"--set {overrides[0]} changes a config, but {source} holds weights; leave it out"
+            )
+        refuse_estimate(hardware, f"{source} holds weights")
+        return show_weights(source)
+    file = path / "config.yaml" if is_run else path
+    schema = schema_of(read_tree(file))
+    if schema is not PretrainConfig:
+        # The size of a world model is only known once it has met its data: how many numbers an action has.
+        refuse_estimate(hardware, f"{source} is a config of another program")
+        return show_config(load_config(file, overrides, schema=schema), path if is_run else None)
+    config = load_config(file, overrides)
+    if hardware is not None:
+        return ShownEstimate(estimate(config, parse_hardware(hardware), mfu))
+    return show_pretraining(config, path if is_run else None)
+
+
+def refuse_estimate(hardware: str | None, why: str) -> None:
+    """Raise ConfigError where an estimate is asked for of what is not pre-training."""
+    if hardware is not None:
+        raise ConfigError(f"--hardware {hardware} estimates pre-training, but {why}; leave it out")
+
+
+def is_config(path: Path, text: str) -> bool:
+    """Whether this names a config rather than weights: a YAML file, or the stem of one."""
+    is_stem = not path.exists() and path.suffix not in WEIGHTS and text.partition(":")[0] not in formats()
+    return path.suffix in (".yaml", ".yml") or is_stem
+
+
+def show_pretraining(config: PretrainConfig, run: Path | None = None) -> Shown:
+    """Describe pre-training, and how far its run directory has got."""
+    found = list_checkpoints(run) if run else []
     with torch.device("meta"):
         parameters = count_parameters(build(config))
     there: dict[Modality, bool] = {"video": config.data.has_video, "image": config.data.has_images}
@@ -79,70 +151,3 @@ def show(source: str, overrides: Sequence[str] = ()) -> Shown:
         steps=tuple(step_cost(config, modality) for modality in modalities),
         finished_step=found[-1][0] if found else None,
     )
-
-
-def step_cost(config: PretrainConfig, modality: Modality) -> StepCost:
-    """Count one step from the masks that step 0 would draw."""
-    data, model, batch = config.data, config.model, config.data.batch_size
-    masks = masks_for(config, modality, batch, generator(config.seed, "masks", 0))
-    tokens = clip_grid(config, modality).tokens
-    # I-JEPA encodes its one context once; every other objective encodes one context per pattern.
-    shared = modality == "image" and config.objective.kind in ("ijepa", "joint")
-    passes = masks[:1] if shared else masks
-    context, target = tuple(m.context.shape[1] for m in passes), tuple(m.target.shape[1] for m in masks)
-    encode = [encoder_stack(config, m.context.shape[1]) for m in passes]
-    whole = encoder_stack(config, tokens)
-    width, narrow = whole.width, config.predictor.width
-    seen = [m.context.shape[1] + m.target.shape[1] for m in masks]
-    rotary = model.positions == "rotary"
-    predict = [Stack(narrow, config.predictor.depth, 4.0, count, rotary=rotary) for count in seen]
-    embed = 2 * tokens * 3 * model.patch**2 * (model.tubelet if modality == "video" else 1) * width
-    ends = 2 * width * narrow * sum(seen)  # into the predictor's width, and out of it
-    trained, frozen, extra = [*encode, *predict], whole.flops + embed, 0
-    if config.objective.kind == "lejepa":  # the targets carry a gradient too, and SIGReg projects them
-        trained, frozen = [*trained, whole], 0
-        extra = 2 * 2 * tokens * width * config.objective.projections
-    embeds = embed * (len(encode) + (frozen == 0))
-    # The patch embedding needs no gradient for its input, the pixels: its backward pass is one forward, not two.
-    flops = 3 * (sum(stack.flops for stack in trained) + ends) + 2 * embeds + frozen + extra
-    number = 2 if config.dtype == "bfloat16" else 4
-    recomputed = [*encode, whole] if model.checkpoint_activations else []
-    kept = sum(stack.saved_elements for stack in trained if stack not in recomputed)
-    micro = data.batch_size / config.optim.accumulate
-    return StepCost(modality, tokens, context, target, batch * flops, micro * kept * number)
-
-
-def encoder_stack(config: PretrainConfig, tokens: int) -> Stack:
-    """Return the encoder's blocks with ``tokens`` tokens of one sample."""
-    shape = size(config.model.size)
-    rotary = config.model.positions == "rotary"
-    return Stack(shape.width, shape.depth, shape.mlp_ratio, tokens, rotary=rotary)
-
-
-def render(shown: Shown) -> str:
-    """Return the resolved config and the costs as text."""
-    lines = [dump(shown.config).rstrip(), ""]
-    if shown.finished_step is not None:
-        lines.append(f"checkpoint      step {shown.finished_step:,} of {shown.config.optim.steps:,}")
-    lines.append(
-        f"parameters      {shown.trained_parameters:,} trained, {shown.frozen_parameters:,} frozen (EMA target)"
-    )
-    lines.append(f"weights         {gib(shown.weights_bytes)} with gradients and optimizer")
-    for step in shown.steps:
-        context, target = listed(step.context_tokens), listed(step.target_tokens)
-        lines += [
-            f"{step.modality} clip      {step.tokens:,} tokens; context {context}; target {target}",
-            f"{step.modality} step      {step.flops:.3g} FLOPs at batch {shown.config.data.batch_size}",
-            f"{step.modality} memory    about {gib(step.activations_bytes)} of activations (estimate)",
-        ]
-    return "\n".join(lines)
-
-
-def listed(counts: Sequence[int]) -> str:
-    """Return counts side by side."""
-    return " / ".join(f"{count:,}" for count in counts)
-
-
-def gib(count: float) -> str:
-    """Return bytes as MiB or GiB."""
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

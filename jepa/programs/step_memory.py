@@ -190,7 +190,9 @@ def _largest(cost: StepCost, sizes: NetworkSizes, setting: Setting) -> int:
             # The sums of the micro-batches before the last are sent, and freed, when the last one's begin.
             now -= 4 * network if setting.sharded and setting.accumulate == 2 else 0
         left[network] -= 1
-        top = max(top, now + one.passing(number, samples))
+        # A block's whole gradients are copied to float32 before they are sent and sharded.
+        sending = 4 * sizes.encoder_block if setting.sharded else 0
+        top = max(top, now + one.passing(number, samples) + sending)
         if network and not left[network]:
             is_new = setting.accumulate == 1 and not setting.spread
             now += (4 * setting.held(network) if is_new else 0) - number.product * network

@@ -73,7 +73,10 @@ def runs(videos, rooms, tmp_path_factory) -> dict[str, Path]:
         values = run_values(videos, root / name)
         values["objective"] = KINDS[kind]
         values["distributed"] = {"engine": engine}
-        values["checkpoint"] = {"every_steps": 2, "keep_last": 1}  # of shards, written while the next steps are made
+        values["checkpoint"] = {
+            "every_steps": 2,
+            "keep_last": 1,
+        }  # of shards, written while the next steps are made
         values["optim"] |= {"accumulate": accumulate, "clip_grad": 1.0}
         values["data"] |= {"clips_per_video": 2, "batch_size": 8}
         return parse(values, PretrainConfig)
