@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from jepa.cli.app import Json, Overrides, answer, app, quoted
+from jepa.cli.app import Json, Overrides, answer, app
+from jepa.cli.launch import launchable
 
 data_app = typer.Typer(help="Make and look at data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
@@ -48,6 +49,7 @@ def inspect(
 
 
 @data_app.command()
+@launchable
 def pack(  # noqa: PLR0913, PLR0917 - one for each option
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Folders of videos or images, lists, or shards.")
@@ -74,6 +76,7 @@ def pack(  # noqa: PLR0913, PLR0917 - one for each option
 
 
 @data_app.command()
+@launchable
 def collect(
     env: Annotated[
         str, typer.Argument(metavar="ENV", help="Kind of environment, such as two-room, or a YAML file.")
@@ -89,18 +92,10 @@ def collect(
     Any environment of gymnasium that shows images: collect gymnasium --set env.name=FrozenLake-v1 --out DIR
     --episodes 5. One that another package registers is named with its module: env.name=ale_py:ALE/Pong-v5.
     """
-    from jepa.config.envs import CollectConfig
-    from jepa.config.load import assemble, read_tree
+    from jepa.programs.collect_config import collect_config
 
-    values = read_tree(env) if env.endswith((".yaml", ".yml")) else {"env": {"kind": env}}
-    flags = {"path": out, "episodes": episodes, "policy": policy}
-    given = [
-        f"{key}={value}" if key == "episodes" else quoted(key, value)
-        for key, value in flags.items()
-        if value is not None
-    ]
     # A wrong config is answered before torch is imported.
-    config = assemble(values, [*given, *(overrides or [])], CollectConfig)
+    config = collect_config(env, out=out, episodes=episodes, policy=policy, overrides=overrides or ())
     from jepa.programs.collect import collect as run
 
     result = run(config)

@@ -97,7 +97,7 @@ def launchable(verb: Callable[..., None]) -> Callable[..., None]:
         options.refuse_without_slurm()
         if options.slurm is None and not options.sweep:
             verb(**given)
-        elif not launch(str(context.command.name), given, options):
+        elif not launch(words_of(context), given, options):
             raise typer.Exit(1)
 
     own = list(inspect.signature(verb).parameters.values())
@@ -109,6 +109,15 @@ def launchable(verb: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature([context, *own, *added])  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in (context, *own, *added)}
     return run
+
+
+def words_of(context: typer.Context) -> str:
+    """Return the words of a verb: pretrain, or data collect."""
+    words: list[str] = []
+    while context.parent is not None:
+        words.insert(0, str(context.command.name))
+        context = context.parent  # type: ignore[assignment]  # typer's are of its own kind all the way up
+    return " ".join(words)
 
 
 def launch(verb: str, given: dict[str, Any], options: JobOptions) -> bool:
@@ -128,7 +137,7 @@ def launch(verb: str, given: dict[str, Any], options: JobOptions) -> bool:
             account=options.account,
             qos=options.qos,
             constraint=options.constraint,
-            job_name=options.job_name or f"jepa-{verb}",
+            job_name=options.job_name or f"jepa-{verb.replace(' ', '-')}",
             more=read_arguments(options.slurm_arg or ()),
         )
     launched = run(

@@ -70,7 +70,8 @@ def render(found: Sequence[Job]) -> Table | str:
     for job in found:
         step = "" if job.step is None else f"{job.step:,}"
         own = job.record
-        verb = own.command.split()[1]
+        words = own.command.split()[1:]
+        verb = " ".join(words[: 2 if words[0] == "data" else 1])
         table.add_row(own.id, verb, job.state, step, _short(own.run_dir), _short(own.log))
     return table
 

@@ -21,6 +21,9 @@ from jepa.runtime.jobs import JobCommand
 from jepa.runtime.run_dir import write_text
 from jepa.runtime.slurm import Resources, submit
 
+FOLDERS_OF_DATA = ("embed", "data collect", "data pack")
+"""Verbs whose folders hold data alone: submitit's files lie beside them."""
+
 Options = Mapping[str, Any]
 """The arguments of a verb of the command line, by the names of its function's parameters."""
 
@@ -43,17 +46,18 @@ class Work:
     @property
     def jobs_dir(self) -> Path:
         """Where submitit keeps its files: inside the run directory, but beside a folder of features."""
-        return Path(f"{self.run_dir}-jobs") if self.verb == "embed" else self.run_dir / "jobs"
+        return Path(f"{self.run_dir}-jobs") if self.verb in FOLDERS_OF_DATA else self.run_dir / "jobs"
 
     def freeze(self) -> tuple[str, ...]:
         """Write the config beside the job, under a name made of its contents; return the words of the command."""
+        words = self.verb.split()
         if self.config is None:
-            return (self.verb, *self.arguments)
+            return (*words, *self.arguments)
         digest = hashlib.blake2b(self.config.encode(), digest_size=4).hexdigest()
         path = self.jobs_dir / digest / f"{self.stem}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, self.config)
-        return (self.verb, str(path), *self.arguments)
+        return (*words, str(path), *self.arguments)
 
 
 def work_of(verb: str, options: Options) -> Work:
@@ -120,6 +124,21 @@ def _embed(verb: str, options: Options) -> Work:
     return Work(verb, Path(options["out"]), arguments)
 
 
+def _collect(verb: str, options: Options) -> Work:
+    """Resolve `jepa data collect`, whose config may come from options alone."""
+    from jepa.programs.collect_config import collect_config
+
+    own = {key: options[key] for key in ("out", "episodes", "policy")}
+    config = collect_config(options["env"], **own, overrides=options["overrides"] or ())
+    arguments = option_words(options, but=("env", "overrides", *own))
+    return Work(verb, Path(config.path), arguments, dump(config), _stem(options["env"]))
+
+
+def _pack(verb: str, options: Options) -> Work:
+    """Resolve `jepa data pack`, which has no YAML: its options are its config."""
+    return Work(verb, Path(options["out"]), (*options["sources"], *option_words(options, but=("sources",))))
+
+
 WORKS: dict[str, Callable[[str, Options], Work]] = {
     "pretrain": _configured,
     "world-model": _configured,
@@ -127,6 +146,8 @@ WORKS: dict[str, Callable[[str, Options], Work]] = {
     "probe": _probe,
     "eval": _eval,
     "embed": _embed,
+    "data collect": _collect,
+    "data pack": _pack,
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from rich.table import Table
 
 from jepa.errors import ConfigError
-from jepa.programs.submit import Options, Work, work_of
+from jepa.programs.submit import FOLDERS_OF_DATA, Options, Work, work_of
 from jepa.runtime.interrupts import INTERRUPTED, JOB_VARIABLE, Interrupts
 from jepa.runtime.jobs import JobNote, run_verb
 from jepa.runtime.run_dir import RunDir, write_text
@@ -68,7 +68,9 @@ def plan_sweep(verb: str, options: Options, texts: Sequence[str]) -> Sweep:
         )
     if "run_dir" in keys:
         raise ConfigError("--sweep run_dir: every run of a sweep gets a directory of its own; leave it out")
-    place = "out" if verb == "embed" else "run_dir"
+    if "overrides" not in options:
+        raise ConfigError(f"--sweep {keys[0]}: jepa {verb} has no config whose settings could be swept")
+    place = "out" if verb in FOLDERS_OF_DATA else "run_dir"
     root = work_of(verb, _with(options, combinations[0])).run_dir
     works, problems = [], []
     for combination in combinations:

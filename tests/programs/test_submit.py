@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from jepa.config.envs import CollectConfig
 from jepa.config.load import dump, load_config
 from jepa.config.plan import PlanConfig
 from jepa.config.probe import ProbeConfig
@@ -19,6 +20,7 @@ from jepa.errors import ConfigError
 from jepa.programs.launch import launch
 from jepa.programs.pretrain import pretrain
 from jepa.programs.submit import WORKS, option_words, work_of
+from jepa.programs.sweep import plan_sweep
 from jepa.runtime.checkpoint import list_checkpoints, load_checkpoint
 from jepa.runtime.job_list import JobRecord
 from jepa.runtime.jobs import JobNote
@@ -140,6 +142,24 @@ def test_embed_has_options_and_keeps_its_folder_free(tmp_path: Path) -> None:
     assert work.jobs_dir == Path(f"{tmp_path / 'f'}-jobs")
 
 
+def test_a_recording_becomes_a_yaml_beside_its_folder(tmp_path: Path) -> None:
+    given = {"env": "two-room", "out": tmp_path / "rooms", "episodes": 7, "policy": None}
+    work = work_of("data collect", given | {"overrides": ["env.size=16"], "as_json": False})
+    assert work.jobs_dir == Path(f"{tmp_path / 'rooms'}-jobs")
+    *verb, path = work.freeze()
+    assert verb == ["data", "collect"] and Path(path).name == "two-room.yaml"
+    config = load_config(path, schema=CollectConfig)
+    assert (config.path, config.episodes, config.env.size) == (str(tmp_path / "rooms"), 7, 16)
+
+
+def test_packing_has_options_alone(tmp_path: Path) -> None:
+    given = {"sources": ["a.csv", "b"], "out": tmp_path / "s", "gop": 4, "copy": False, "as_json": False}
+    words = ("data", "pack", "a.csv", "b", "--out", str(tmp_path / "s"), "--gop", "4")
+    assert work_of("data pack", given).freeze() == words
+    with pytest.raises(ConfigError, match="jepa data pack has no config whose settings could be swept"):
+        plan_sweep("data pack", given, ["gop=1,2"])
+
+
 def test_options_become_words() -> None:
     given = {
         "a_b": 3,
@@ -158,7 +178,8 @@ def test_every_verb_that_can_be_launched_can_be_submitted() -> None:
 
     from jepa.cli import app
 
-    verbs = typer.main.get_command(app).commands
+    verbs = dict(typer.main.get_command(app).commands)
+    verbs |= {f"data {name}": verb for name, verb in verbs["data"].commands.items()}
     launchable = {name for name, verb in verbs.items() if "slurm" in {one.name for one in verb.params}}
     assert launchable == set(WORKS)
 
