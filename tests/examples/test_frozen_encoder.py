@@ -4,6 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import pytest
 import timm
 import torch
 from safetensors.torch import save_file
@@ -13,6 +14,7 @@ from jepa.models.world_model import load_world_model
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frozen_encoder.py"
 
 
+@pytest.mark.slow
 def test_it_runs_with_a_vit_of_timm(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     name = "test_vit"  # timm's own for tests: 160 pixels, patches of 16

@@ -116,6 +116,7 @@ def test_the_wrong_config_is_answered_as_shown(folder):
     assert caught.value.problems == shown.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", blocks("sh", fast=True), ids=lambda body: body.split("\n")[0])
 def test_fast_commands_run(body, folder):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

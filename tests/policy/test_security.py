@@ -469,6 +469,7 @@ def verbs(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_no_verb_touches_the_network(tmp_path, verbs):
     """Nor does importing any part of the package; encoders of timm are built, not fetched, unless asked for."""
     done, touched = without_network(tmp_path, "-c", VERBS, json.dumps(sorted(MODULES)), json.dumps(verbs))

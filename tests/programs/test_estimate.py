@@ -209,6 +209,7 @@ def drawn() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_the_page_on_scaling_shows_what_its_command_prints(drawn: None) -> None:
     (block,) = re.findall(r"```sh\n(.*?)\n```\n\n```text\n(.*?)\n```", SCALING, re.DOTALL)
     words = shlex.split(block[0])

@@ -37,6 +37,7 @@ def check(bench: Bench, fault: str, seed: int) -> None:
     assert 0 <= outcome.lost <= MOST[fault]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", QUICK)
 def test_a_fault_costs_a_few_steps_and_changes_nothing(bench, fault):
     check(bench, fault, 0)
@@ -55,6 +56,7 @@ def test_faults_of_processes_that_train_together(real_bench, fault):
     check(real_bench, fault, 0)
 
 
+@pytest.mark.slow
 def test_what_killed_runs_left_behind_is_deleted(bench):
     """Also of steps that are not written again, as with checkpoints at other steps."""
     unbroken = bench.reference(1, "ddp")

@@ -44,6 +44,7 @@ def test_a_job_that_slurm_does_not_know_yet_is_not_given_up_at_once(
     assert next(told, None) is None
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_following_and_not_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

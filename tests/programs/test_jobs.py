@@ -65,6 +65,7 @@ def test_old_ends_are_left_out_unless_asked_for(tmp_path: Path, own_list: Path) 
     assert len(jobs(everything=True)) == SHOWN + 5
 
 
+@pytest.mark.slow
 def test_cancelling_one_an_array_or_all(slurm: FakeSlurm, tmp_path: Path) -> None:  # noqa: F811
     states = {"7_0": "RUNNING", "7_1": "COMPLETED", "8": "PENDING", "70": "RUNNING", "9": "RUNNING"}
     listed(tmp_path, slurm, **{f"job{number}": state for number, state in states.items()})

@@ -56,8 +56,15 @@ def setting_of(config: PretrainConfig, ranks: int = 1) -> Setting:
     return Setting.of(config, ranks=ranks, gpu=False)
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("recompute", "dtype"),
+    [
+        (False, "float32"),
+        (True, "bfloat16"),
+        pytest.param(True, "float32", marks=pytest.mark.slow),
+        pytest.param(False, "bfloat16", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize(
     ("kind", "batch", "accumulate"),
     [("vjepa", 8, 1), ("vjepa", 2, 2), ("ijepa", 16, 1), ("lejepa", 4, 1)],

@@ -106,6 +106,7 @@ def column(run: Path, name: str) -> torch.Tensor:
     return torch.tensor([line[name] for line in read_metrics(run / "metrics.jsonl")], dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -134,6 +135,7 @@ def test_two_processes_train_what_one_does(runs, one, other):
         )
 
 
+@pytest.mark.slow
 def test_one_process_writes_and_every_process_logs(runs):
     run = runs["vjepa-ddp"]
     assert (run / "summary.json").is_file() and (run / "report.html").is_file()
@@ -142,6 +144,7 @@ def test_one_process_writes_and_every_process_logs(runs):
     assert [path.suffix for _, path in list_checkpoints(runs["vjepa-fsdp"])] == [".shards"]
 
 
+@pytest.mark.slow
 def test_parts_of_two_processes_are_read_by_one(runs, run_config, tmp_path):
     """And a run goes on from them, alone: here for no step, so that the weights stay."""
     import jepa
@@ -152,6 +155,7 @@ def test_parts_of_two_processes_are_read_by_one(runs, run_config, tmp_path):
     torch.testing.assert_close(encoder(clip), wanted(clip), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_after_the_same_step(run_config, tmp_path):
     config = run_config(run_dir=str(tmp_path / "run"))
     run_together(stop_one, config)

@@ -66,6 +66,7 @@ def test_the_script_asks_for_what_was_asked(slurm: FakeSlurm, tmp_path: Path) ->
     assert "--kill-on-bad-exit=1 --cpus-per-task=12" in text[command:]  # a process that is lost ends all
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_job_array(slurm: FakeSlurm, tmp_path: Path) -> None:
     commands = [JobCommand(("counting", str(goal)), str(write_verb(tmp_path / str(goal)))) for goal in (2, 3)]
     submitted = submit(Resources("gpu", more={"array_parallelism": 1}), tmp_path / "jobs", commands)

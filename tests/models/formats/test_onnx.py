@@ -18,6 +18,8 @@ from tests.models.formats.test_torch_export import POSITIONS, make_frozen, slow_
 from tests.models.test_frames import write_run
 from tests.models.test_world_model import DYNAMICS, A, make_model
 
+pytestmark = pytest.mark.slow  # the exporter takes seconds for each program
+
 
 @pytest.fixture(autouse=True, scope="module")
 def packages():
