@@ -106,7 +106,7 @@ def launchable(verb: Callable[..., None]) -> Callable[..., None]:
         for one in inspect.signature(JobOptions).parameters.values()
     ]
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    run.__signature__ = inspect.Signature([context, *own, *added])  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature([context, *own, *added])  # type: ignore[attr-defined]  # inspect looks for it
     run.__annotations__ = {one.name: one.annotation for one in (context, *own, *added)}
     return run
 

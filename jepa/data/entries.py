@@ -1,5 +1,6 @@
 """What a source holds, one line per clip: columns of plain numbers and text, from which an entry is made on demand."""
 
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -112,8 +113,9 @@ class _Lines(Sequence[Line_co], Generic[Line_co]):
         """Return the path of every line."""
         return map(self.columns.path, range(len(self)))
 
+    @abstractmethod
     def _line(self, place: int) -> Line_co:
-        raise NotImplementedError
+        """Make the line at a place, which is in range."""
 
 
 class Rows(_Lines[Row]):

@@ -39,7 +39,7 @@ class Board:
 
     def __init__(self, processes: int) -> None:
         self._rows = torch.zeros(processes, HEAD * 8 + PATH_BYTES, dtype=torch.uint8)
-        self._rows.share_memory_()  # type: ignore[no-untyped-call]
+        self._rows.share_memory_()  # type: ignore[no-untyped-call]  # torch leaves it so
 
     def sign(self, row: int) -> "Sign":
         """Return the row of one process, to write to."""
