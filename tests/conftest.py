@@ -1,6 +1,11 @@
 """Small shared pieces: a tiny configuration, a seeded generator, a clip."""
 
 import os
+import signal
+
+# A shell starts what runs in the background with Ctrl-C ignored; tests of Ctrl-C, and what they start, need it back.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tiny tensors: more threads only wait for each other. Set before torch is imported, and for the processes tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
