@@ -71,6 +71,7 @@ def test_what_killed_runs_left_behind_is_deleted(bench):
     assert not list((run.run / "checkpoints").glob("step-000000007*"))
 
 
+@pytest.mark.slow
 def test_any_difference_from_the_unbroken_run_would_be_seen(bench):
     """The comparison that the tests above rest on."""
     unbroken = bench.reference(1, "ddp")

@@ -317,7 +317,7 @@ def test_images_and_videos_train_together(run_config: Build, videos: Path, tmp_p
         assert not torch.equal(start[name], end[name])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_to_the_whole_group_still_ends_with_a_checkpoint(
     run_config: Build, tmp_path: Path, number: int
 ) -> None:

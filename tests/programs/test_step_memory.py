@@ -104,7 +104,13 @@ class Sent(TorchDispatchMode):
         return operation(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(("accumulate", "dtype"), [(1, "bfloat16"), (2, "bfloat16"), (3, "float32")])
+@pytest.mark.parametrize(
+    ("accumulate", "dtype"),
+    [
+        (1, "bfloat16"),
+        *(pytest.param(*more, marks=pytest.mark.slow) for more in [(2, "bfloat16"), (3, "float32")]),
+    ],
+)
 def test_sharded_weights_take_and_send_what_is_measured(group: None, accumulate: int, dtype: str) -> None:
     # One clip each for weights that outweigh it: their gradients, whole or sharded, are what is measured.
     config = config_of(
