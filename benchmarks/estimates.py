@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from benchmarks.memory import PeakMemory
 from jepa.config.schema import PretrainConfig
@@ -47,11 +47,34 @@ def random_batch(config: PretrainConfig, modality: Modality, device: str = "cpu"
 def counted_flops(objective: Objective, batch: Batch, config: PretrainConfig, *, fused: bool) -> int:
     """Return torch's count of a forward and backward pass, with fused attention or with plain products."""
     kernel = nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
-    with FlopCounterMode(display=False) as counter, kernel:
+    with FlopCounterMode(display=False, custom_mapping=flops_of_cpu_kernels()) as counter, kernel:
         with autocast(batch.clip.device, config.dtype):
             loss = objective(batch)["loss"]
         loss.backward()
     return int(counter.get_total_flops())
+
+
+def flops_of_cpu_kernels() -> dict[Any, Any]:
+    """Return how to count what torch's counter does not: oneDNN's products, and in older versions attention on CPUs."""
+
+    def product(x: torch.Size, weight: torch.Size, *_: Any, out_shape: Any) -> int:
+        return 2 * x.numel() * weight[0]
+
+    def attention(q: torch.Size, k: torch.Size, v: torch.Size, *_: Any, out_shape: Any, **__: Any) -> int:
+        return sdpa_flop_count(q, k, v)
+
+    def attention_backward(
+        grad: torch.Size, q: torch.Size, k: torch.Size, v: torch.Size, *_: Any, out_shape: Any, **__: Any
+    ) -> int:
+        return sdpa_backward_flop_count(grad, q, k, v)
+
+    flash = "_scaled_dot_product_flash_attention_for_cpu"
+    kernels = (
+        (torch.ops.mkldnn, "_linear_pointwise", product),
+        (torch.ops.aten, flash, attention),
+        (torch.ops.aten, f"{flash}_backward", attention_backward),
+    )
+    return {getattr(room, name): count for room, name, count in kernels if hasattr(room, name)}
 
 
 def kept_bytes(objective: nn.Module, batch: Batch, config: PretrainConfig) -> int:

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from jepa.models.positions import Rotary, rotate
+from jepa.models.few_keys import attend_few, takes_few
+from jepa.models.linear import Linear
+from jepa.models.rotary import Rotary, rotate
 from jepa.runtime.seeding import rand_per_sample
 
 NORM_EPS = 1e-6
@@ -17,25 +19,40 @@ NORM_EPS = 1e-6
 class Attention(nn.Module):
     """Self-attention over the tokens it is given; their order does not matter, their positions do."""
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int, heads: int, dropout: float = 0.0, *, head_width: int | None = None
+    ) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        inner = width if head_width is None else heads * head_width
+        self.qkv = Linear(width, 3 * inner)
+        self.proj = Linear(inner, width)
 
-    def forward(self, x: Tensor, table: Rotary | None) -> Tensor:
-        """Mix tokens: (B, N, D) -> (B, N, D)."""
-        return self.mix(*self.project(x, table))
+    def forward(self, x: Tensor, table: Rotary | None, norm: nn.LayerNorm | None = None) -> Tensor:
+        """Mix tokens, behind ``norm`` if it is given: (B, N, D) -> (B, N, D)."""
+        return self.mix(*self.project(x, table, norm))
 
-    def project(self, x: Tensor, table: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
+    def project(
+        self, x: Tensor, table: Rotary | None, norm: nn.LayerNorm | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values of the tokens, (B, N, D) -> each (B, h, N, D / h)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return (q, k, v) if table is None else (rotate(q, table), rotate(k, table), v)
+        parts = self.qkv.normed(x, norm).reshape(*x.shape[:-1], 3, self.heads, -1)  # (B, N, 3, h, D / h)
+        if table is None:
+            q, k, v = parts.unbind(2)
+        else:
+            qk, v = torch.split(parts, [2, 1], dim=2)
+            q, k = rotate(qk, table).unbind(2)
+            # A copy, where a backward pass would else keep all of `parts` for the values alone.
+            v = v.squeeze(2).contiguous() if torch.is_grad_enabled() else v.squeeze(2)
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """Let N queries attend to M keys where ``mask``, (N, M) bool, is true: (B, h, N, D / h) -> (B, N, D)."""
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        if mask is None and not dropout and takes_few(q, k):
+            mixed = attend_few(q, k, v)
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         return F.dropout(self.proj(mixed.transpose(1, 2).flatten(2)), self.dropout, self.training)
 
 
@@ -45,13 +62,16 @@ class MLP(nn.Module):
     def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = dropout
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform each token alone."""
-        hidden = F.dropout(F.gelu(self.fc1(x)), self.dropout, self.training)
-        return F.dropout(self.fc2(hidden), self.dropout, self.training)
+    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
+        """Transform each token alone, behind ``norm`` if it is given."""
+        hidden = self.fc1.normed(x, norm)
+        if not self.training or self.dropout == 0:
+            return self.fc2.after(F.gelu, hidden)
+        hidden = F.dropout(F.gelu(hidden), self.dropout)
+        return F.dropout(self.fc2(hidden), self.dropout)
 
 
 class Block(nn.Module):
@@ -67,8 +87,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, table: Rotary | None) -> Tensor:
         """Update tokens: (B, N, D) -> (B, N, D)."""
-        x = x + self._drop(self.attn(self.norm1(x), table))
-        return x + self._drop(self.mlp(self.norm2(x)))
+        x = x + self._drop(self.attn(x, table, self.norm1))
+        return x + self._drop(self.mlp(x, self.norm2))
 
     def _drop(self, branch: Tensor) -> Tensor:
         """Drop the branch for whole samples, keeping its expectation (stochastic depth, arXiv:1603.09382)."""

@@ -63,28 +63,34 @@ class Stack:
         """FLOPs of the backward pass as run: fused attention computes its scores again, five products for two."""
         return 2 * self.linear_flops + 5 * self.attention_flops // 2
 
-    @property
-    def recomputed_flops(self) -> int:
-        """FLOPs that activation checkpointing adds: all forward again, but for each block's last product."""
-        return self.flops - self.depth * 2 * self.tokens * self.width * self.hidden
+    def recomputed_flops(self, *, last: bool) -> int:
+        """FLOPs that activation checkpointing adds: all forward again, each block's last product only if ``last``.
+
+        torch stops when all that was kept is there again; `jepa.models.linear` hands it over after its product.
+        """
+        return self.flops - (0 if last else self.depth * 2 * self.tokens * self.width * self.hidden)
 
     def block_bytes(self, number: NumberBytes) -> int:
         """Bytes that the forward pass of one block keeps for its backward pass.
 
-        Per token: the inputs of two norms; their outputs, which enter linear layers; queries, keys and values; what
-        attention gives, with one number per head of its own; the MLP before and after its GELU. Rotated queries and
-        keys are copies, and lie so that what attention gives has to be copied too.
+        Per token: the inputs of two norms; queries, keys and values; what attention gives, with one number per head of
+        its own; the MLP before its GELU. Under autocast also the outputs of the norms, in the precision of the linear
+        layers that they enter, with the statistics of the norms, and the MLP after its GELU; else these are computed
+        again (`jepa.models.linear`).
         """
-        wide = 2 + 3 + 1 + (3 if self.rotary else 0)
-        kept = (wide * self.width + 2 * self.hidden) * number.product + 2 * self.width * number.norm
-        # Where tables are copied to bfloat16, every block keeps its own: cosines and sines for queries and keys.
-        tables = 4 * self.rotated * number.product if number.copies else 0
-        return self.tokens * (kept + tables + 2 * STATISTICS + 4 * self.heads)
+        kept = (3 + 1) * self.width + self.hidden
+        if not number.copies:
+            return self.tokens * (kept * number.product + 2 * self.width * number.norm + 4 * self.heads)
+        kept += 2 * self.width + self.hidden
+        # Where tables are copied to bfloat16, every block keeps its own: cosines and sines.
+        tables = 2 * self.table * number.product
+        norms = 2 * self.width * number.norm + 2 * STATISTICS
+        return self.tokens * (kept * number.product + tables + norms + 4 * self.heads)
 
     @property
-    def rotated(self) -> int:
-        """Channels of a head that rotary positions turn."""
-        return 6 * (self.width // self.heads // 6) if self.rotary else 0
+    def table(self) -> int:
+        """Numbers per token of the table of rotary positions."""
+        return self.width // self.heads if self.rotary else 0
 
     def input_bytes(self, number: NumberBytes) -> int:
         """Bytes of what enters one block, which is all that activation checkpointing keeps of it."""
@@ -92,7 +98,9 @@ class Stack:
 
     def kept_bytes(self, number: NumberBytes, *, recompute: bool) -> int:
         """Bytes that the whole stack keeps; with ``recompute``, of one block only what enters it."""
-        tables = 2 * self.rotated * self.tokens * 4  # one float32 table of cosines and sines for all blocks
+        tables = (
+            (1 if not number.copies else 2) * self.table * self.tokens * 4
+        )  # one in float32 for all blocks
         each = self.input_bytes(number) if recompute else self.block_bytes(number)
         return self.depth * each + (tables if recompute or not number.copies else 0)
 

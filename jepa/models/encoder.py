@@ -7,7 +7,8 @@ from jepa.config.method import ModelConfig
 from jepa.errors import ConfigError
 from jepa.models.blocks import NORM_EPS, Blocks, init_weights
 from jepa.models.clip_encoder import ClipEncoder
-from jepa.models.positions import Positions, Rotary
+from jepa.models.positions import Positions
+from jepa.models.rotary import Rotary
 from jepa.models.sizes import size
 from jepa.preprocess import MEAN, RGB, STD, Resolution
 from jepa.types import Grid

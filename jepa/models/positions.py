@@ -1,81 +1,22 @@
-"""Where a token stands: rotary tables and fixed sin-cos embeddings over time, height and width.
+"""Where a token stands: rotary tables, see `jepa.models.rotary`, or fixed sin-cos embeddings that are added.
 
 Positions are functions of the token grid alone, so any resolution and length works, and they are computed
 once per forward pass, not once per block.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from jepa.config.method import ModelConfig
+from jepa.models.rotary import BASE, Layout, Rotary, coordinates, rotary_at
 from jepa.types import Grid
-
-BASE = 10_000.0
-
-Layout = Literal["paired", "released"]
-"""Which angle turns which channel of a head's third, see `rotary_at`."""
-
 
 Fit = Literal["edges", "corners"]
 """How the places of another grid than the trained one are fitted in, see `Positions.rotary`."""
-
-
-def coordinates(
-    grid: Grid, device: torch.device | None = None, *, dtype: torch.dtype = torch.float32
-) -> Tensor:
-    """Return the (N, 3) time, height and width position of every token, in token order, in ``dtype``."""
-    axes = [torch.arange(size, dtype=dtype, device=device) for size in grid]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
-
-
-class Rotary(NamedTuple):
-    """Cosines and sines of one set of tokens, shared by all blocks of a forward pass."""
-
-    cos: Tensor  # (N, d) or (B, K, d); d <= head width, the rest of the head is not rotated
-    sin: Tensor
-
-    def take(self, index: Tensor) -> "Rotary":
-        """Keep the rows named by ``index``: (B, K) long in [0, N) -> tables of (B, K, d)."""
-        return Rotary(self.cos[index], self.sin[index])
-
-
-def rotary(
-    grid: Grid, head_width: int, device: torch.device | None = None, *, layout: Layout = "paired"
-) -> Rotary:
-    """Build 3-D rotary tables: the head is split in three, for time, height and width (V-JEPA 2, section 2.1).
-
-    Each third has an even number of channels; what is left over (at most 5 channels) is not rotated.
-    """
-    return rotary_at(coordinates(grid, device), head_width, layout=layout)
-
-
-def rotary_at(places: Tensor, head_width: int, *, layout: Layout = "paired") -> Rotary:
-    """Build rotary tables for tokens at ``places``, (N, axes) float: the head is split evenly over the axes.
-
-    ``paired`` turns both channels of a pair by one angle, which is a rotation. ``released`` lays the angles side by
-    side twice, so that the two channels of a pair meet different angles: no rotation, and scores then depend on more
-    than differences of positions, but the released weights of V-JEPA 2 were trained with it (a note in their code,
-    src/models/utils/modules.py, rotate_queries_or_keys, says so).
-    """
-    part = 2 * (head_width // (2 * places.shape[-1]))
-    frequency = BASE ** (-torch.arange(0, part, 2, dtype=torch.float32, device=places.device) / part)
-    angle = places.unsqueeze(-1) * frequency  # (N, axes, part / 2)
-    angle = angle.repeat_interleave(2, dim=-1) if layout == "paired" else angle.repeat(1, 1, 2)
-    angle = angle.flatten(1)  # (N, axes * part)
-    return Rotary(angle.cos(), angle.sin())
-
-
-def rotate(x: Tensor, table: Rotary) -> Tensor:
-    """Rotate neighbouring channel pairs of queries or keys, (B, h, N, head width), by their token's angles."""
-    cos, sin = (t.to(x.dtype) if t.ndim == 2 else t.to(x.dtype).unsqueeze(1) for t in table)
-    turned, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
-    pairs = turned.reshape(*turned.shape[:-1], -1, 2)
-    across = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
-    return torch.cat((turned * cos + across * sin, rest), dim=-1)
 
 
 def sincos(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from jepa.config.method import PredictorConfig
 from jepa.models.blocks import NORM_EPS, Blocks, init_weights
+from jepa.models.linear import Linear
 from jepa.models.positions import Positions
 from jepa.types import Grid, Masks
 
@@ -33,15 +34,15 @@ class Predictor(nn.Module):
         self.levels, self.taken = config.levels, config.levels * dim
         self.given = config.out or self.taken
         # Several levels are mixed to one width before they are narrowed (V-JEPA 2.1, released code).
-        self.mix = nn.Linear(self.taken, dim) if self.levels > 1 else None
-        self.embed = nn.Linear(dim, config.width)
+        self.mix = Linear(self.taken, dim) if self.levels > 1 else None
+        self.embed = Linear(dim, config.width)
         self.mask_tokens = nn.Parameter(torch.zeros(patterns, config.width))
         self.video_token = nn.Parameter(torch.zeros(config.width)) if "video" in modalities else None
         self.image_token = nn.Parameter(torch.zeros(config.width)) if "image" in modalities else None
         self.blocks = Blocks(config.width, config.depth, config.heads)
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.proj = nn.Linear(config.width, self.given)
-        self.proj_context = nn.Linear(config.width, self.given) if config.context_head else None
+        self.proj = Linear(config.width, self.given)
+        self.proj_context = Linear(config.width, self.given) if config.context_head else None
         init_weights(self)
 
     def forward(

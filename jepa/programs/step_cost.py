@@ -33,6 +33,8 @@ class Pass:
     """Whether there is a backward pass."""
     recompute: bool = False
     """Whether the blocks' activations are computed again for it."""
+    last: bool = False
+    """Whether that repeats the last product of each block, which nothing needs."""
     products: int = 0
     """Numbers that linear layers and the patch embedding keep outside the blocks."""
     norms: int = 0
@@ -59,7 +61,7 @@ class Pass:
         """FLOPs that are run: attention's backward pass repeats a product, checkpointing repeats blocks."""
         if not self.learns:
             return self.forward
-        again = self.stack.recomputed_flops if self.recompute else 0
+        again = self.stack.recomputed_flops(last=self.last) if self.recompute else 0
         backward = self.stack.backward_flops + 2 * self.outside + self.embedding
         return self.forward + backward + again
 
@@ -162,6 +164,7 @@ def encoder_pass(
         embedding=2 * pixels * width,
         learns=learns,
         recompute=config.model.checkpoint_activations,
+        last=config.dtype == "float32",
         products=copied,
         norms=tokens * width,
     )

@@ -31,29 +31,30 @@ def test_only_attention_grows_with_the_square_of_the_tokens() -> None:
 
 def test_everything_is_proportional_to_the_blocks() -> None:
     deep = replace(STACK, depth=2 * STACK.depth)
-    for name in ("flops", "backward_flops", "recomputed_flops"):
+    for name in ("flops", "backward_flops"):
         assert getattr(deep, name) == 2 * getattr(STACK, name)
+    for last in (False, True):
+        assert deep.recomputed_flops(last=last) == 2 * STACK.recomputed_flops(last=last)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_checkpointing_keeps_one_vector_per_token_and_block(dtype: str) -> None:
     number = NumberBytes.of(dtype, gpu=True)
     kept = STACK.kept_bytes(number, recompute=True)
-    assert kept == STACK.depth * 64 * 192 * number.product + 2 * 64 * 30 * 4  # and one rotary table
-    assert kept < STACK.kept_bytes(number, recompute=False) / 10
+    tables = 1 if dtype == "float32" else 2  # of 32 numbers per token: as complex ones, or cosines and sines
+    assert kept == STACK.depth * 64 * 192 * number.product + tables * 64 * 32 * 4
+    assert kept < STACK.kept_bytes(number, recompute=False) / 9
 
 
-def test_half_the_bytes_are_half_the_memory_but_for_norms_and_tables() -> None:
-    whole, cpu, gpu = (
-        STACK.kept_bytes(number, recompute=False)
-        for number in (FLOAT32, NumberBytes.of("bfloat16", gpu=False), NumberBytes.of("bfloat16", gpu=True))
-    )
-    assert whole / 2 < cpu < gpu < 0.65 * whole
+def test_float32_keeps_fewer_numbers_and_bfloat16_fewer_bytes() -> None:
+    low = {gpu: NumberBytes.of("bfloat16", gpu=gpu) for gpu in (False, True)}
+    whole, cpu, gpu = (STACK.kept_bytes(one, recompute=False) for one in (FLOAT32, low[False], low[True]))
+    assert whole / 2 < cpu < gpu < whole
     assert gpu - cpu == STACK.depth * 64 * 2 * 192 * 2  # two norms per block
 
 
 def test_positions_that_are_added_keep_nothing_in_the_blocks() -> None:
-    added = replace(STACK, rotary=False)
-    assert added.rotated == 0
-    assert STACK.rotated == 30  # of 32 channels of a head, three even parts
-    assert STACK.block_bytes(FLOAT32) - added.block_bytes(FLOAT32) == 64 * 3 * 192 * 4
+    added, low = replace(STACK, rotary=False), NumberBytes.of("bfloat16", gpu=False)
+    assert (added.table, STACK.table) == (0, 32)
+    assert STACK.block_bytes(FLOAT32) == added.block_bytes(FLOAT32)
+    assert STACK.block_bytes(low) - added.block_bytes(low) == 64 * 2 * 32 * 2  # cosines and sines, copied

@@ -9,7 +9,7 @@ from jepa.errors import ConfigError
 from jepa.models.blocks import Block
 from jepa.models.dynamics import DYNAMICS, Dynamics, build_dynamics
 from jepa.models.dynamics.block import AdaLNBlock, FrameBlock
-from jepa.models.positions import rotary
+from jepa.models.rotary import rotary
 from jepa.types import Grid
 
 DIM, ACTION, PROPRIO, HISTORY = 10, 3, 2, 3
