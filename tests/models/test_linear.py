@@ -1,5 +1,7 @@
 """Linear layers that keep less and multiply faster are linear layers."""
 
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -87,6 +89,20 @@ def test_inputs_alone_are_kept():
     assert kept_numbers(plain, lambda: plain(F.gelu(x))) == 2 * x.numel()
 
 
+def test_what_was_prepared_is_gone_after_the_forward_pass():
+    layer, made = Linear(96, 160), []
+
+    def prepare(x):
+        out = F.gelu(x)
+        made.append(weakref.ref(out))
+        return out
+
+    out = layer.after(prepare, torch.randn(200, 96, requires_grad=True))
+    assert made[0]() is None
+    out.sum().backward()
+    assert len(made) == 2
+
+
 def test_autocast_computes_in_its_own_precision():
     ours, plain = pair(96, 160)
     x = torch.randn(200, 96, requires_grad=True)
@@ -106,3 +122,16 @@ def test_a_graph_can_be_exported():
         "mkldnn" in str(node.target) or "_Prepared" in str(node.target) for node in program.graph.nodes
     )
     torch.testing.assert_close(program.module()(x), plain(x), atol=1e-5, rtol=1e-5)
+
+
+def test_compilers_see_plain_operations_and_choose_what_to_keep():
+    layer, graphs = Linear(96, 160), []
+
+    def backend(module, inputs):
+        graphs.append(str(module.graph))
+        return module.forward
+
+    x = torch.randn(200, 96)
+    out = torch.compile(lambda x: layer.after(F.gelu, x), backend=backend)(x)
+    torch.testing.assert_close(out, layer.after(F.gelu, x), atol=1e-5, rtol=1e-5)
+    assert "autograd" not in graphs[0] and "linear" in graphs[0]

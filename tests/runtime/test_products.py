@@ -52,7 +52,8 @@ def test_only_large_plain_float32_products_go_to_onednn(monkeypatch):
     finally:
         torch.backends.mkldnn.set_flags(before[0])
     with FakeTensorMode() as fake:
-        assert not takes_onednn(fake.from_tensor(x), fake.from_tensor(weight))
+        assert not takes_onednn(fake.from_tensor(x), weight)
+        assert not takes_onednn(x, fake.from_tensor(weight))
 
 
 @pytest.mark.parametrize(
