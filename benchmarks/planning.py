@@ -1,23 +1,21 @@
 """What planning costs: rollouts with and without kept keys and values, solvers, many environments at once.
 
-    python benchmarks/planning.py [--threads 1 2] [--rounds 5] [--tables rollout solvers batch]
+    python -m benchmarks.planning [--threads 2] [--rounds 5] [--tables rollout solvers batch]
 
 Rollout: S candidates imagine H model steps from T frames of context. Cached is `world_model.rollout`: the context is
 computed once for all candidates, and keys and values are kept. Uncached repeats the context for every candidate and
 computes, at each step, all frames so far (prefix, as V-JEPA 2-AC's planner does) or the last `history` ones (window, as
 DINO-WM and LeWM do). The prefix gives the same numbers, and the largest difference is printed; the window forgets what
-the older frames told the newer ones, and is a smaller computation. Pairs are timed turn by turn, in one run.
+the older frames told the newer ones, and is a smaller computation. Both multiply matrices as ours does.
 
 Solvers: the same number of candidates on two analytic problems whose lowest cost is 0. The overhead is what is left of
 the CPU time when that of the cost function is taken away; a gradient's backward pass counts as overhead.
 
-Batch: one decision of `jepa.planning.MPC` for B environments together, beside B decisions one after another.
-
-Wall and CPU time are both printed: on a busy machine, trust ratios within one row.
+Batch: one decision of `jepa.planning.MPC`, frames and goals encoded, for 1, 8 and 32 environments together. The floor
+of a ratio is what the arithmetic alone allows: the FLOPs of 32 decisions at the speed of large matrix products, over
+the measured seconds of one; it is below 32 only as far as one decision is not limited by arithmetic.
 """
 
-import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -26,14 +24,28 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.pairs import (
+    Times,
+    cpu_ratio,
+    interleave,
+    options,
+    print_header,
+    print_table,
+    ratio,
+    say,
+    speed_of_products,
+)
 from jepa.config.world_model import (
     AdaLNDynamics,
     ConcatDynamics,
     ConvFrames,
     DynamicsConfig,
+    FramesConfig,
     MlpDynamics,
     TokenDynamics,
+    VitFrames,
 )
 from jepa.models.dynamics import build_dynamics
 from jepa.models.frames import FrameEncoder, build_frames
@@ -46,7 +58,7 @@ from jepa.types import Grid
 ACTION, FRAME_SKIP = 2, 5  # PushT's
 CONTEXT, HORIZON = 3, 5  # frames of history, model steps: LeWM's and DINO-WM's
 CANDIDATES = 3000
-BATCH = 32
+BATCHES = (1, 8, 32)
 
 Shape = tuple[DynamicsConfig, Grid, int, int]
 """Dynamics, tokens of a frame, numbers per token, candidates."""
@@ -63,6 +75,29 @@ SHAPES: tuple[Shape, ...] = (
 )
 
 
+DECISIONS: dict[str, tuple[DynamicsConfig, Solver, FramesConfig, int]] = {
+    "mlp 2 x 256, CEM 64 x 3 (two-room)": (
+        MlpDynamics(kind="mlp", width=256),
+        CEM(samples=64, iterations=3, elites=8),
+        ConvFrames(kind="conv", width=16),
+        32,
+    ),
+    "adaln 2 x 128, CEM 64 x 3 (pointmaze-tiny)": (
+        AdaLNDynamics(kind="adaln", depth=2, width=128, heads=4),
+        CEM(samples=64, iterations=3, elites=8),
+        ConvFrames(kind="conv", width=16),
+        32,
+    ),
+    "adaln as LeWM, CEM 300 x 1 (of its 30 rounds)": (
+        AdaLNDynamics(kind="adaln", depth=6, width=192, heads=16, head_width=64, mlp_width=2048),
+        CEM(samples=300, iterations=1, elites=30),
+        VitFrames(kind="vit", size="tiny", patch=14, dim=192),
+        224,
+    ),
+}
+"""Dynamics, solver, frame encoder, pixels: as in configs."""
+
+
 class GivenLatents(FrameEncoder):
     """Stands where a frame encoder would; the benchmark starts from latents."""
 
@@ -75,7 +110,7 @@ class GivenLatents(FrameEncoder):
         return frames
 
 
-def random_model(dynamics: DynamicsConfig, frames: FrameEncoder) -> LatentWorldModel:
+def random_model(dynamics: DynamicsConfig, frames: FrameEncoder, resolution: int = 32) -> LatentWorldModel:
     """Build a world model with random weights, none of them 0, so that every path changes the numbers."""
     torch.manual_seed(0)
     size = ACTION * FRAME_SKIP
@@ -86,7 +121,7 @@ def random_model(dynamics: DynamicsConfig, frames: FrameEncoder) -> LatentWorldM
         if weight.ndim > 1:
             nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
     scaling = Scaling(None, None, action_size=ACTION, proprio_size=0, frame_skip=FRAME_SKIP)
-    return LatentWorldModel(frames, built, scaling, resolution=32).requires_grad_(False).eval()
+    return LatentWorldModel(frames, built, scaling, resolution=resolution).requires_grad_(False).eval()
 
 
 def uncached(model: LatentWorldModel, z: Tensor, actions: Tensor, past: Tensor, frames: int) -> Tensor:
@@ -103,45 +138,25 @@ def uncached(model: LatentWorldModel, z: Tensor, actions: Tensor, past: Tensor, 
     return seen[:, -horizon:].reshape(batch, samples, *seen[:, -horizon:].shape[1:])
 
 
-def timed(run: Callable[[], object]) -> tuple[float, float]:
-    """Return wall and CPU seconds of one call."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    run()
-    return time.perf_counter() - wall, time.process_time() - cpu
+def milliseconds(times: Times) -> str:
+    """Return the median of the wall times and that of the CPU times."""
+    return f"{1000 * times.seconds:.1f} ({1000 * times.cpu_seconds:.1f})"
 
 
-def compare(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Time every run once per round, turn by turn, after one that is not counted."""
-    for run in runs.values():
+def flops(run: Callable[[], object]) -> int:
+    """Return the FLOPs of one call, counted where torch can count them: without oneDNN's own operators."""
+    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
         run()
-    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            spent[name].append(timed(run))
-    return spent
-
-
-def ratios(slow: list[tuple[float, float]], fast: list[tuple[float, float]]) -> str:
-    """Return median (min-max) of the ratios of wall times, pair by pair, and the median of CPU times."""
-    wall, cpu = ([a[i] / b[i] for a, b in zip(slow, fast, strict=True)] for i in (0, 1))
-    return (
-        f"{statistics.median(wall):5.2f} ({min(wall):.2f}-{max(wall):.2f}) cpu {statistics.median(cpu):5.2f}"
-    )
-
-
-def median_ms(times: list[tuple[float, float]], which: int) -> float:
-    """Return the median of wall (0) or CPU (1) times in milliseconds."""
-    return 1000 * statistics.median(one[which] for one in times)
+    return counter.get_total_flops()
 
 
 @torch.inference_mode()
 def rollout_table(rounds: int) -> None:
     """Print cached beside uncached rollouts."""
-    print(f"\nrollout: {CONTEXT} frames of context, horizon {HORIZON}, {rounds} interleaved rounds")
-    print(
-        f"{'dynamics':>8} {'shape':>16} {'S':>4} {'cached ms':>10} {'cpu ms':>7}   "
-        f"{'prefix / cached':32} {'window / cached':32} {'difference':>10}"
+    say(
+        f"Rollout: {CONTEXT} frames of context, horizon {HORIZON}; ms are wall (CPU), ratios those of wall times.\n"
     )
+    rows = []
     for config, grid, dim, samples in SHAPES:
         model = random_model(config, GivenLatents(grid, dim))
         z = torch.randn(1, CONTEXT, grid.tokens, dim)
@@ -151,14 +166,29 @@ def rollout_table(rounds: int) -> None:
         prefix = partial(uncached, model, z, actions, past, CONTEXT + HORIZON)
         window = partial(uncached, model, z, actions, past, model.history)
         difference = float((cached() - prefix()).abs().max() / cached().abs().max())
-        spent = compare({"cached": cached, "prefix": prefix, "window": window}, rounds)
-        print(
-            f"{config.kind:>8} {f'{config.depth} x {config.width}, N {grid.tokens}':>16} {samples:4d} "
-            f"{median_ms(spent['cached'], 0):10.1f} {median_ms(spent['cached'], 1):7.1f}   "
-            f"{ratios(spent['prefix'], spent['cached']):32} {ratios(spent['window'], spent['cached']):32} "
-            f"{difference:10.1e}",
-            flush=True,
+        assert difference < 1e-5, (
+            f"{config.kind}: kept keys and values change the numbers by {difference:.1e}"
         )
+        spent = interleave({"cached": cached, "prefix": prefix, "window": window}, rounds=rounds)
+        rows.append(
+            [
+                f"{config.kind} {config.depth} x {config.width}, {grid.tokens}",
+                samples,
+                milliseconds(spent["cached"]),
+                ratio(spent["prefix"], spent["cached"]),
+                ratio(spent["window"], spent["cached"]),
+                f"{difference:.1e}",
+            ]
+        )
+    titles = (
+        "dynamics, blocks x width, tokens",
+        "S",
+        "cached, ms",
+        "prefix / cached",
+        "window / cached",
+        "differ by",
+    )
+    print_table(titles, rows)
 
 
 class Watched:
@@ -213,88 +243,115 @@ def solver_table(rounds: int) -> None:
         "walk": partial(walk, target=optimum.cumsum(dim=-2)),
         "ripples": partial(ripples, optimum=optimum),
     }
-    space = BoxSpace(-torch.ones(size), torch.ones(size))
-    print(
-        f"\nsolvers: horizon {horizon}, {size} numbers per action, {problems} problems at once; "
-        f"medians over {rounds} seeds, of the cost over problems too"
+    say(
+        f"Solvers: horizon {horizon}, {size} numbers per action, {problems} problems at once; medians over {rounds} "
+        "seeds, of the cost over problems too; CPU ms per problem.\n"
     )
-    print(
-        f"{'solver':>12} {'problem':>8} {'candidates':>10} {'ms':>6} {'overhead':>8} {'cpu ms':>7} {'cost':>8}"
-    )
+    rows = []
     for name, solver in solvers_of(CANDIDATES).items():
         for problem, cost in costs.items():
             spent, shares, found = [], [], []
-            for seed in range(rounds):
+            for seed in range(-1, rounds):  # the first is not counted
                 watched = Watched(cost)
-                noise = torch.Generator().manual_seed(seed)
-                began = time.perf_counter(), time.process_time()
+                noise = torch.Generator().manual_seed(abs(seed))
+                began = time.process_time()
                 plan = solver.solve(
-                    watched, horizon=horizon, action_space=space, batch=problems, generator=noise
+                    watched,
+                    horizon=horizon,
+                    action_space=BoxSpace(-torch.ones(size), torch.ones(size)),
+                    batch=problems,
+                    generator=noise,
                 )
-                spent.append((time.perf_counter() - began[0], time.process_time() - began[1]))
-                shares.append(1 - watched.seconds / spent[-1][1])
-                found.append(float(plan.cost.median()))
-            print(
-                f"{name:>12} {problem:>8} {watched.candidates:10d} {median_ms(spent, 0) / problems:6.2f} "
-                f"{statistics.median(shares):8.0%} {median_ms(spent, 1) / problems:7.2f} "
-                f"{statistics.median(found):8.4f}",
-                flush=True,
+                took = time.process_time() - began
+                if seed >= 0:
+                    spent.append(took)
+                    shares.append(1 - watched.seconds / took)
+                    found.append(float(plan.cost.median()))
+            rows.append(
+                [
+                    name,
+                    problem,
+                    watched.candidates,
+                    f"{1000 * statistics.median(spent) / problems:.2f}",
+                    f"{statistics.median(shares):.0%}",
+                    f"{statistics.median(found):.4f}",
+                ]
             )
+    print_table(("solver", "problem", "candidates", "CPU ms", "of it not the cost function's", "cost"), rows)
+
+
+class Decider:
+    """Decisions for the first n environments, each from pixels to an action."""
+
+    def __init__(self, dynamics: DynamicsConfig, solver: Solver, frames: FramesConfig, pixels: int) -> None:
+        model = random_model(dynamics, build_frames(frames, resolution=pixels), resolution=pixels)
+        space = BoxSpace(-torch.ones(ACTION), torch.ones(ACTION))
+        self.policy = MPC(model, solver, GoalDistance(), horizon=HORIZON, action_space=space)
+        draw = np.random.default_rng(0)
+        self.seen, self.goals = draw.integers(0, 256, (2, max(BATCHES), pixels, pixels, 3), dtype=np.uint8)
+
+    def decide(self, first: int, last: int) -> None:
+        """Encode goals and frames, search."""
+        self.policy.reset(self.goals[first:last])
+        self.policy.act({"pixels": self.seen[first:last]})
+
+    def one_by_one(self, count: int) -> None:
+        """Decide for one environment after another."""
+        for row in range(count):
+            self.decide(row, row + 1)
 
 
 def batch_table(rounds: int) -> None:
-    """Print decisions for many environments together, beside the same one after another."""
-    print(
-        f"\nbatch: {BATCH} environments at 32 px, conv frames, CEM 64 x 3, horizon {HORIZON}; ms per environment"
+    """Print decisions for 1, 8 and 32 environments together, and for some of them one after another."""
+    say(f"Batch: decisions for {', '.join(map(str, BATCHES))} environments together, horizon {HORIZON}.\n")
+    speed = speed_of_products()
+    rows = []
+    for name, (dynamics, solver, frames, pixels) in DECISIONS.items():
+        decider = Decider(dynamics, solver, frames, pixels)
+        runs: dict[str, Callable[[], object]] = {
+            str(count): partial(decider.decide, 0, count) for count in BATCHES
+        }
+        counted = flops(runs["1"])
+        runs["8 one by one"] = partial(decider.one_by_one, 8)
+        spent = interleave(runs, rounds=rounds)
+        one, eight, all_of_them = (spent[str(count)] for count in BATCHES)
+        rows.append(
+            [
+                name,
+                *(f"{1000 * times.seconds:.1f}" for times in (one, eight, all_of_them)),
+                ratio(eight, one),
+                ratio(all_of_them, one),
+                cpu_ratio(all_of_them, one),
+                f"{BATCHES[-1] * counted / speed / one.seconds:.1f}",
+                f"{counted / speed / one.seconds:.0%}",
+                ratio(spent["8 one by one"], eight),
+            ]
+        )
+    several = [f"{count}, ms" for count in BATCHES]
+    titles = (
+        "decision",
+        *several,
+        "8 / 1",
+        "32 / 1",
+        "CPU",
+        "floor of 32 / 1",
+        "arithmetic of 1",
+        "8 one by one / 8",
     )
-    print(f"{'dynamics':>8} {'together':>9} {'one by one':>11}   {'one by one / together'}")
-    draw = np.random.default_rng(0)
-    pixels, goals = (draw.integers(0, 256, (BATCH, 32, 32, 3), dtype=np.uint8) for _ in range(2))
-    for config in (
-        MlpDynamics(kind="mlp", width=256),
-        AdaLNDynamics(kind="adaln", depth=3, width=128, heads=4),
-    ):
-        model = random_model(config, build_frames(ConvFrames(kind="conv", width=16), resolution=32))
-        policy = MPC(
-            model,
-            CEM(samples=64, iterations=3, elites=8),
-            GoalDistance(),
-            horizon=HORIZON,
-            action_space=BoxSpace(-torch.ones(ACTION), torch.ones(ACTION)),
-        )
-
-        def decide(rows: slice, policy: MPC = policy) -> None:
-            policy.reset(goals[rows])
-            policy.act({"pixels": pixels[rows]})
-
-        def one_by_one(decide: Callable[[slice], None] = decide) -> None:
-            for row in range(BATCH):
-                decide(slice(row, row + 1))
-
-        spent = compare({"together": partial(decide, slice(0, BATCH)), "one": one_by_one}, rounds)
-        print(
-            f"{config.kind:>8} {median_ms(spent['together'], 0) / BATCH:9.2f} "
-            f"{median_ms(spent['one'], 0) / BATCH:11.2f}   {ratios(spent['one'], spent['together'])}",
-            flush=True,
-        )
+    say(f"Floors at {speed / 1e9:.0f} GFLOP/s.\n")
+    print_table(titles, rows)
 
 
 TABLES = {"rollout": rollout_table, "solvers": solver_table, "batch": batch_table}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, nargs="+", default=[1])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = options(__doc__)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
-    options = parser.parse_args()
-    for threads in options.threads:
-        torch.set_num_threads(threads)
-        print(f"\n{threads} thread(s), load {os.getloadavg()[0]:.1f}, torch {torch.__version__}", flush=True)
-        for name in options.tables:
-            TABLES[name](options.rounds)
+    arguments = parser.parse_args()
+    print_header(arguments)
+    for name in arguments.tables:
+        TABLES[name](arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -101,6 +101,10 @@ class AdaLNDynamics(TransformerShape):
     """Causal transformer over frame vectors, modulated by the action (LeWM, arXiv:2603.19312)."""
 
     kind: Literal["adaln"]
+    head_width: Positive | None = None
+    """Numbers of an attention head; `width` / `heads` where it is not given (LeWM: 64, wider than its 192 / 16)."""
+    mlp_width: Positive | None = None
+    """Hidden width of the MLPs; 4 times `width` where it is not given (LeWM: 2048)."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """In attention and MLP (LeWM: .1)."""
 

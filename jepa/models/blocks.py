@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from jepa.models.activations import gelu, overwrites
 from jepa.models.few_keys import attend_few, takes_few
 from jepa.models.linear import Linear
 from jepa.models.rotary import Rotary, rotate
@@ -68,10 +69,10 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
         """Transform each token alone, behind ``norm`` if it is given."""
         hidden = self.fc1.normed(x, norm)
-        if not self.training or self.dropout == 0:
-            return self.fc2.after(F.gelu, hidden)
-        hidden = F.dropout(F.gelu(hidden), self.dropout)
-        return F.dropout(self.fc2(hidden), self.dropout)
+        if self.training and self.dropout:
+            hidden = F.dropout(F.gelu(hidden), self.dropout)
+            return F.dropout(self.fc2(hidden), self.dropout)
+        return self.fc2(gelu(hidden)) if overwrites(hidden) else self.fc2.after(F.gelu, hidden)
 
 
 class Block(nn.Module):

@@ -95,6 +95,22 @@ def test_candidates_are_rolled_out_as_if_alone(model):
         torch.testing.assert_close(together[:, candidate], alone, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("tokens", [1, 2, 6])
+@pytest.mark.parametrize("grad", [False, True])
+def test_candidates_are_imagined_a_few_at_a_time(model, monkeypatch, tokens, grad):
+    """Of 5 candidates for 2 samples, all, 3 or 1 at once; without gradients, keys and values are kept in place."""
+    z, past, actions = torch.randn(2, 3, 1, 10), torch.randn(2, 2, A), torch.randn(2, 5, 4, A)
+    whole = model.rollout(z, actions, past_actions=past)
+    rows = []
+    plain = model.dynamics.step
+    model.dynamics.step = lambda z, *rest: rows.append(z.shape[1]) or plain(z, *rest)
+    monkeypatch.setattr("jepa.models.world_model.tokens_at_once", lambda device: tokens)
+    with torch.set_grad_enabled(grad):
+        parts = model.rollout(z, actions, past_actions=past)
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-5)
+    assert rows == {1: [1] * 20, 2: [1] * 20, 6: [3] * 4 + [2] * 4}[tokens]
+
+
 def test_gradients_reach_actions_through_a_frozen_model(model):
     model.requires_grad_(False)
     actions = torch.randn(2, 5, 4, A, requires_grad=True)

@@ -2,11 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from jepa.config.world_model import AdaLNDynamics
 from jepa.models.dynamics.block import AdaLNBlock
 from jepa.models.dynamics.transformer import Embedding, TransformerDynamics
+from jepa.models.linear import Linear
 from jepa.types import Grid
 
 
@@ -15,9 +16,9 @@ class VectorEmbedding(Embedding):
 
     def __init__(self, width: int, *, dim: int, action_size: int, proprio_size: int) -> None:
         super().__init__()
-        self.frame = nn.Linear(dim, width)
-        self.condition1 = nn.Linear(action_size + proprio_size, width)
-        self.condition2 = nn.Linear(width, width)
+        self.frame = Linear(dim, width)
+        self.condition1 = Linear(action_size + proprio_size, width)
+        self.condition2 = Linear(width, width)
 
     def forward(self, z: Tensor, actions: Tensor, proprio: Tensor | None) -> tuple[Tensor, Tensor]:
         """Embed (..., N, D), (..., A), (..., P) -> (..., N, W) tokens, (..., W) condition."""
@@ -40,7 +41,16 @@ def adaln_dynamics(
     candidate does not depend on the others, in training neither. Positions are rotary, where LeWM learns them.
     """
     embedding = VectorEmbedding(config.width, dim=dim, action_size=action_size, proprio_size=proprio_size)
-    blocks = [AdaLNBlock(config.width, config.heads, dropout=config.dropout) for _ in range(config.depth)]
+    blocks = [
+        AdaLNBlock(
+            config.width,
+            config.heads,
+            dropout=config.dropout,
+            head_width=config.head_width,
+            mlp_width=config.mlp_width,
+        )
+        for _ in range(config.depth)
+    ]
     return TransformerDynamics(
         embedding, blocks, dim=dim, grid=grid, history=config.history, normalise=normalise
     )

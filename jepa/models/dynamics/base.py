@@ -5,12 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-
-class KeysValues(NamedTuple):
-    """Keys and values of one block of a transformer."""
-
-    keys: Tensor  # (rows, h, tokens, D / h)
-    values: Tensor
+from jepa.models.dynamics.past import KeysValues, Slots
 
 
 class Memory(NamedTuple):
@@ -22,6 +17,10 @@ class Memory(NamedTuple):
     """Per block, of the frames that were seen: one row per sample, which all its candidates share."""
     imagined: tuple[KeysValues, ...] = ()
     """Per block, of the frames that were imagined: one row per sample and candidate."""
+    ahead: int | None = None
+    """Steps to come, where that is known: then what no step will read is not kept, and ``slots`` may be used."""
+    slots: tuple[Slots, ...] = ()
+    """Per block, instead of the two above: room that steps without gradients fill in place, for one future only."""
 
 
 class Dynamics(nn.Module, ABC):

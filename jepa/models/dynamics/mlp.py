@@ -5,8 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepa.config.world_model import MlpDynamics
+from jepa.models.activations import GELU
 from jepa.models.blocks import NORM_EPS
 from jepa.models.dynamics.base import Dynamics, Memory
+from jepa.models.linear import Linear
 from jepa.types import Grid
 
 
@@ -51,6 +53,6 @@ def mlp_dynamics(
     layers: list[nn.Module] = []
     width = dim + action_size + proprio_size
     for _ in range(config.depth):
-        layers += [nn.Linear(width, config.width), nn.LayerNorm(config.width, eps=NORM_EPS), nn.GELU()]
+        layers += [Linear(width, config.width), nn.LayerNorm(config.width, eps=NORM_EPS), GELU()]
         width = config.width
-    return ResidualMLP(nn.Sequential(*layers, nn.Linear(width, dim)), normalise=normalise)
+    return ResidualMLP(nn.Sequential(*layers, Linear(width, dim)), normalise=normalise)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from jepa.config.world_model import TokenDynamics
 from jepa.models.dynamics.block import FrameBlock
 from jepa.models.dynamics.transformer import Embedding, TransformerDynamics
+from jepa.models.linear import Linear
 from jepa.types import Grid
 
 
@@ -14,7 +15,7 @@ class TokenEmbedding(Embedding):
 
     def __init__(self, width: int, *, dim: int, action_size: int, proprio_size: int) -> None:
         super().__init__()
-        self.patches = nn.Linear(dim, width)
+        self.patches = Linear(dim, width)
         self.action = nn.Linear(action_size, width)
         self.state = nn.Linear(proprio_size, width) if proprio_size else None
         self.extra = 2 if proprio_size else 1

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from jepa.errors import ConfigError
 from jepa.models.blocks import NORM_EPS, init_weights, shrink
-from jepa.models.dynamics.base import Dynamics, KeysValues, Memory
+from jepa.models.dynamics.base import Dynamics, Memory
 from jepa.models.dynamics.block import AdaLNBlock, FrameBlock
-from jepa.models.positions import Layout, Rotary, coordinates, rotary_at
+from jepa.models.dynamics.past import KeysValues, Parts, Past, Slots
+from jepa.models.linear import Linear
+from jepa.models.rotary import Layout, Rotary, coordinates, rotary_at
 from jepa.types import Grid
 
 
@@ -55,19 +57,19 @@ class TransformerDynamics(Dynamics):
         self.tokens = embedding.extra + grid.tokens  # per frame, M
         heads, width = blocks[0].attn.heads, blocks[0].norm1.normalized_shape[0]
         self.axes = 1 if grid.tokens == 1 else 3
-        self.head_width = width // heads
+        self.head_width = blocks[0].attn.proj.in_features // heads
         if self.head_width < 2 * self.axes:
             raise ConfigError(
                 f"dynamics.heads: {heads} heads of {self.head_width} numbers cannot hold rotary positions along "
                 f"{self.axes} axes; use at most {width // (2 * self.axes)} heads, or a larger width"
             )
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
-        self.head = nn.Linear(width, dim)
+        self.head = Linear(width, dim)
         self._init()
 
     def forward(self, z: Tensor, actions: Tensor, proprio: Tensor | None = None) -> Tensor:
         """Predict with teacher forcing: (B, T, N, D), (B, T, A), (B, T, P) -> (B, T, N, D)."""
-        x, _ = self._run(z, actions, proprio)
+        x, _ = self._run(z, actions, proprio, [Parts()] * len(self.blocks))
         return self._read(x)
 
     def start(self, z: Tensor, actions: Tensor, proprio: Tensor | None = None) -> Memory:
@@ -75,7 +77,7 @@ class TransformerDynamics(Dynamics):
         frames = z.shape[1]
         if frames == 0:
             return Memory()
-        _, seen = self._run(z, actions, proprio)
+        _, seen = self._run(z, actions, proprio, [Parts()] * len(self.blocks))
         band = (self.history - 1) * self.tokens
         return Memory(frames, tuple(_newest(one, band) for one in seen))
 
@@ -83,28 +85,42 @@ class TransformerDynamics(Dynamics):
         self, z: Tensor, action: Tensor, memory: Memory, proprio: Tensor | None = None
     ) -> tuple[Tensor, Memory]:
         """Predict the frame after ``z``: (B, S, N, D), (B, S, A), (B, S, P) -> (B, S, N, D)."""
+        assert memory.ahead != 0, "this memory was to be for fewer steps"
         shape = z.shape
         z = z.flatten(0, 1).unsqueeze(1)  # (B S, 1, N, D)
         action = action.flatten(0, 1).unsqueeze(1)  # (B S, 1, A)
         proprio = None if proprio is None else proprio.flatten(0, 1).unsqueeze(1)  # (B S, 1, P)
-        x, seen = self._run(z, action, proprio, memory)
-        return self._read(x).reshape(shape), self._extended(memory, seen)
+        slots = memory.slots or self._slots(memory)
+        past = slots or self._parts(memory)
+        x, seen = self._run(
+            z, action, proprio, past, first=memory.frames, keep=not slots and memory.ahead != 1
+        )
+        return self._read(x).reshape(shape), self._extended(memory, slots, seen)
 
     def _run(
-        self, z: Tensor, actions: Tensor, proprio: Tensor | None, memory: Memory | None = None
+        self,
+        z: Tensor,
+        actions: Tensor,
+        proprio: Tensor | None,
+        past: Sequence[Past],
+        *,
+        first: int = 0,
+        keep: bool = True,
     ) -> tuple[Tensor, list[KeysValues]]:
-        """Run all blocks over frames, (R, T, ...) -> (R, T, M, W), and return the keys and values each block saw."""
-        memory = memory or Memory()
+        """Run all blocks over frames from time ``first`` on, (R, T, ...) -> (R, T, M, W).
+
+        Returns also the keys and values that each block saw, if they are to be kept.
+        """
         frames = z.shape[1]
         x, condition = self.embedding(z, actions, proprio)
-        table = self._positions(memory.frames, frames, z.device)
+        table = self._positions(first, frames, z.device)
         # The band of a single frame is everything that the memory has kept.
         mask = self._band(frames, z.device) if frames > 1 else None
         seen = []
-        for layer, block in enumerate(self.blocks):
-            past = [part[layer] for part in (memory.context, memory.imagined) if part]
-            x, keys_values = block(x, table, condition, mask=mask, past=past)
-            seen.append(keys_values)
+        for block, before in zip(self.blocks, past, strict=True):
+            x, keys_values = block(x, table, condition, mask=mask, past=before)
+            if keep:
+                seen.append(keys_values)
         return x, seen
 
     def _read(self, x: Tensor) -> Tensor:
@@ -112,15 +128,31 @@ class TransformerDynamics(Dynamics):
         z = self.head(self.norm(x[..., -self.grid.tokens :, :]))
         return F.layer_norm(z, z.shape[-1:]) if self.normalise else z
 
-    def _extended(self, memory: Memory, seen: Sequence[KeysValues]) -> Memory:
+    def _parts(self, memory: Memory) -> tuple[Parts, ...]:
+        """Return what each block remembers, to be joined by copies."""
+        parts = [part for part in (memory.context, memory.imagined) if part]
+        return tuple(Parts([part[layer] for part in parts]) for layer in range(len(self.blocks)))
+
+    def _slots(self, memory: Memory) -> tuple[Slots, ...]:
+        """Return room for the frames to come, where more than one is known to come and no gradient is wanted."""
+        if memory.ahead is None or memory.ahead == 1 or memory.imagined or torch.is_grad_enabled():
+            return ()
+        contexts = memory.context or (None,) * len(self.blocks)
+        known = memory.context[0].keys.shape[-2] // self.tokens if memory.context else 0
+        frames = min(self.history, known + memory.ahead)
+        return tuple(Slots(context, frames=frames, tokens=self.tokens) for context in contexts)
+
+    def _extended(self, memory: Memory, slots: tuple[Slots, ...], seen: Sequence[KeysValues]) -> Memory:
         """Add an imagined frame, the last in what it has ``seen``; drop what is older than `history` - 1 frames."""
+        later = Memory(memory.frames + 1, ahead=None if memory.ahead is None else memory.ahead - 1)
+        if slots or not seen:
+            return later._replace(slots=slots)
         band = (self.history - 1) * self.tokens
         before = memory.imagined[0].keys.shape[-2] if memory.imagined else 0
         kept = min(band, before + self.tokens)
-        return Memory(
-            memory.frames + 1,
-            tuple(_newest(one, band - kept) for one in memory.context),
-            tuple(_newest(one, kept) for one in seen),
+        return later._replace(
+            context=tuple(_newest(one, band - kept) for one in memory.context),
+            imagined=tuple(_newest(one, kept) for one in seen),
         )
 
     def _positions(self, first: int, frames: int, device: torch.device) -> Rotary:

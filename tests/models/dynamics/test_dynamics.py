@@ -13,6 +13,7 @@ from jepa.models.rotary import rotary
 from jepa.types import Grid
 
 DIM, ACTION, PROPRIO, HISTORY = 10, 3, 2, 3
+ADALN = ("dropout", "head_width", "mlp_width")
 SHAPE = {"depth": 3, "width": 48, "heads": 4, "history": HISTORY}
 CONFIGS = {
     "tokens": lambda **shape: TokenDynamics(kind="tokens", **{**SHAPE, **shape}),
@@ -26,7 +27,7 @@ GRIDS = {kind: Grid(1, 1, 1) if kind in ("adaln", "mlp") else Grid(1, 2, 3) for 
 def build(kind: str, proprio: int = PROPRIO, **changes) -> Dynamics:
     """A small model whose every path is alive: the gates of AdaLN, zero at first, are opened."""
     torch.manual_seed(0)
-    shape = {name: changes.pop(name) for name in tuple(changes) if name in (*SHAPE, "dropout")}
+    shape = {name: changes.pop(name) for name in tuple(changes) if name in (*SHAPE, *ADALN)}
     options = {"dim": DIM, "grid": GRIDS[kind], "action_size": ACTION, "proprio_size": proprio}
     model = build_dynamics(CONFIGS[kind](**shape), **{**options, **changes})
     for block in model.modules():
@@ -168,6 +169,18 @@ def test_candidates_do_not_mix(kind):
     assert (after[:, 1] - before[:, 1]).abs().max() > 1e-3
 
 
+def test_heads_and_mlp_of_adaln_may_have_widths_of_their_own():
+    model = build("adaln", 0, heads=6, head_width=20, mlp_width=70)
+    block = model.blocks[0]
+    assert block.attn.qkv.weight.shape == (3 * 6 * 20, 48) and block.attn.proj.weight.shape == (48, 6 * 20)
+    assert block.mlp.fc1.weight.shape == (70, 48) and model.head_width == 20
+    z, past, _ = inputs("adaln", HISTORY, proprio=0)
+    actions = torch.randn(2, 1, 5, ACTION)
+    imagined, _ = stepped(model, z, past[:, :-1], actions, None)
+    expected = teacher_forced(model, z, past[:, :-1], actions[:, 0], None)
+    torch.testing.assert_close(imagined[:, 0], expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["tokens", "concat", "adaln"])
 def test_the_context_is_kept_once_and_old_frames_are_dropped(kind):
     model, (z, past, _) = build(kind, 0), inputs(kind, 5, proprio=0)
@@ -243,6 +256,19 @@ def test_the_mlp_is_residual():
     torch.nn.init.zeros_(model.layers[-1].weight)
     torch.nn.init.zeros_(model.layers[-1].bias)
     torch.testing.assert_close(model(z, actions, state), z)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_the_mlp_is_as_written(grad):
+    model, (z, actions, state) = build("mlp"), inputs("mlp", 3)
+    x = torch.cat((z, torch.cat((actions, state), dim=-1).unsqueeze(-2)), dim=-1)
+    for linear, norm in zip(model.layers[:-1:3], model.layers[1::3], strict=True):
+        x = F.gelu(F.layer_norm(F.linear(x, linear.weight, linear.bias), norm.normalized_shape, eps=1e-6))
+    expected = z + F.linear(x, model.layers[-1].weight, model.layers[-1].bias)
+    before = z.clone()
+    with torch.set_grad_enabled(grad):
+        torch.testing.assert_close(model(z, actions, state), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(z, before, atol=0, rtol=0)
 
 
 def test_heads_that_are_too_narrow_for_positions_are_refused():
