@@ -1,22 +1,18 @@
 """How much of the encoder's own speed is left when features are extracted and written to disk.
 
-    python benchmarks/extraction.py [--size tiny] [--clips 256] [--threads 2]
-
-Clips are drawn once and held in memory, so decoding costs nothing. Turn by turn, in one run: the bare forward pass of
-the encoder over all batches, and the same batches through `read_features` (with both poolings) into a feature store,
-pooled features alone and with all tokens. Prints clips per second and the ratio of medians.
+Run it as ``python -m benchmarks.extraction``. Clips are drawn once and held in memory, so decoding costs nothing. Turn
+by turn: the bare forward pass of the encoder over all batches, which is the floor, and the same batches through
+`read_features` (with both poolings) into a feature store, pooled features alone and with all tokens.
 """
 
-import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from benchmarks.pairs import interleave, options, print_header, print_table, ratio
 from jepa.config.method import ModelConfig
 from jepa.data.evaluation import LabelledBatch
 from jepa.data.feature_store import FeatureStore, Manifest
@@ -63,43 +59,33 @@ def extract_aside(encoder: Encoder, clips: torch.Tensor, batch: int, tokens: boo
         extract(encoder, clips, batch, Path(folder) / "features", tokens=tokens)
 
 
-def seconds(run: Callable[[], None]) -> float:
-    """Time one call."""
-    begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Time the three, and print a table."""
+    parser = options(__doc__)
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--clips", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--resolution", type=int, default=112)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    encoder = Encoder(ModelConfig(size=options.size)).eval()
-    clips = torch.randn(options.clips, 3, options.frames, options.resolution, options.resolution)
-    spent: dict[str, list[float]] = {"forward": [], "pooled": [], "pooled and tokens": []}
-    forward(encoder, clips[: options.batch], options.batch)  # warm up
-    for _ in range(options.rounds):
-        spent["forward"].append(seconds(partial(forward, encoder, clips, options.batch)))
-        for name, tokens in (("pooled", False), ("pooled and tokens", True)):
-            spent[name].append(seconds(partial(extract_aside, encoder, clips, options.batch, tokens)))
-    floor = statistics.median(spent["forward"])
-    print(
-        f"{options.size}, {options.frames} x {options.resolution} px, batch {options.batch}, {options.threads} threads"
+    chosen = parser.parse_args()
+    print_header(chosen)
+    encoder = Encoder(ModelConfig(size=chosen.size)).eval()
+    clips = torch.randn(chosen.clips, 3, chosen.frames, chosen.resolution, chosen.resolution)
+    extracted = partial(extract_aside, encoder, clips, chosen.batch)
+    times = interleave(
+        {
+            "forward pass alone": partial(forward, encoder, clips, chosen.batch),
+            "pooled features": partial(extracted, tokens=False),
+            "pooled features and all tokens": partial(extracted, tokens=True),
+        },
+        rounds=chosen.rounds,
     )
-    for name, times in spent.items():
-        middle = statistics.median(times)
-        print(
-            f"{name:18} {options.clips / middle:8.1f} clips/s   {floor / middle:6.1%} of the bare forward pass"
-        )
+    floor = times["forward pass alone"]
+    rows = [
+        (name, f"{chosen.clips / found.seconds:.1f}", ratio(floor, found)) for name, found in times.items()
+    ]
+    clip = f"{chosen.size}, {chosen.frames} x {chosen.resolution} px, batch {chosen.batch}"
+    print_table((clip, "clips/s", "of the bare forward pass"), rows)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
-"""A grid of 20 attentive heads at once against one after another: `python benchmarks/probe_grid.py`.
+"""A grid of 20 attentive heads at once beside one after another.
 
-Three ways to train the same 20 heads on the same cached features (float16, in a file mapped into memory):
+Run it as ``python -m benchmarks.probe_grid``. Three ways to train the same 20 heads on the same features (float16, in a
+file mapped into memory):
 
 - together: `jepa.probes.training.train` with 20 points, as `AttentiveProbe` does;
-- own, one by one: the same function with one point, 20 times;
-- plain, one by one: a plain module (keys and values of all tokens, `nn.Linear`, `scaled_dot_product_attention`) and
-  `torch.optim.AdamW`, 20 times, as published code does it.
+- own: the same function with one point, one head after another;
+- plain: a plain module (keys and values of all tokens, `nn.Linear`, `scaled_dot_product_attention`) and
+  `torch.optim.AdamW`, one head after another, as published code does it.
 
-Equal weights and losses are checked before anything is timed. The floor is the time that the counted
-multiplications of each way would take at the speed of a large matrix product on this machine.
+Equal weights and losses are checked before anything is timed. The floor is the time that the counted multiplications
+would take at the speed of a large matrix product on this machine. All heads cost the same, so of those that are
+trained one after another only some are timed, and the time is scaled to 20.
 """
 
-import argparse
-import os
 import tempfile
-import time
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -24,12 +24,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.pairs import Ratio, interleave, options, print_header, print_table, say, speed_of_products
 from jepa.probes.attentive import AttentiveNetwork
 from jepa.probes.grid import LEARNING_RATES, WEIGHT_DECAYS
-from jepa.probes.targets import learn_targets
+from jepa.probes.targets import Targets, learn_targets
 from jepa.probes.training import Point, Recipe, Samples, learning_rate_scale, train
 from jepa.runtime.seeding import generator
 
+HEADS_OF_GRID = len(LEARNING_RATES) * len(WEIGHT_DECAYS)
 POINTS = [Point(rate, decay) for rate, decay in product(LEARNING_RATES, WEIGHT_DECAYS)]
 CLASSES, HEADS, BATCH = 10, 16, 128
 
@@ -118,7 +120,7 @@ def write_features(path: Path, n: int, tokens: int, width: int) -> tuple[np.memm
     return np.memmap(path, np.float16, "r", shape=(n, tokens, width)), labels
 
 
-def check_equal(samples: Samples, network: AttentiveNetwork, targets, recipe: Recipe) -> None:
+def check_equal(samples: Samples, network: AttentiveNetwork, targets: Targets, recipe: Recipe) -> None:
     """Stop unless the three ways give the same losses after one epoch."""
     points = POINTS[::7]
     together = train(network, targets, points, fitted=samples, held_out=None, recipe=recipe)
@@ -135,93 +137,96 @@ def check_equal(samples: Samples, network: AttentiveNetwork, targets, recipe: Re
             assert difference < 0.5 * point.learning_rate, (point, name, difference)
 
 
-def flops_of_a_step(network: AttentiveNetwork, samples: Samples, targets) -> tuple[int, int]:
+def flops_of_a_step(network: AttentiveNetwork, samples: Samples, targets: Targets) -> tuple[int, int]:
     """Count multiplications and additions of a training step of 20 heads: ours, and plain."""
     rows, target = samples.batch(torch.arange(min(BATCH, len(samples))), torch.device("cpu"))
     heads = {
-        name: weight.expand(20, *weight.shape).clone().requires_grad_()
+        name: weight.expand(HEADS_OF_GRID, *weight.shape).clone().requires_grad_()
         for name, weight in network.start(generator(0)).items()
     }
     with FlopCounterMode(display=False) as ours:
         targets.losses(network.outputs(heads, network.share(rows)), target).sum().backward()
     with FlopCounterMode(display=False) as plain:
         F.cross_entropy(Plain(network.width, network.blocks)(rows), target).backward()
-    return ours.get_total_flops(), 20 * plain.get_total_flops()
+    return ours.get_total_flops(), HEADS_OF_GRID * plain.get_total_flops()
 
 
-def machine_speed() -> float:
-    """Return floating-point operations per second of a large product, the best of five."""
-    a = torch.randn(2048, 2048)
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        a @ a
-        best = min(best, time.perf_counter() - start)
-    return 2 * 2048**3 / best
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Features and heads to fit on them for one epoch, and how many heads are timed one by one."""
+
+    samples: int
+    tokens: int
+    width: int
+    blocks: int
+    own_timed: int
+    plain_timed: int
+
+    def __str__(self) -> str:
+        kind = f"{self.blocks} self-attention blocks before it" if self.blocks else "cross-attention alone"
+        steps = -(-self.samples // BATCH)
+        return f"{kind}, {self.tokens} tokens x {self.width}, {steps} step{'s' if steps > 1 else ''}"
 
 
-class Clock:
-    """Wall and processor seconds; on a shared machine with one thread only the latter can be compared."""
-
-    def __init__(self, run, times: float = 1.0) -> None:
-        wall, cpu = time.perf_counter(), time.process_time()
-        run()
-        self.wall, self.cpu = times * (time.perf_counter() - wall), times * (time.process_time() - cpu)
-
-    def line(self, name: str, floor: float, base: "Clock") -> str:
-        own = f"{self.wall:8.2f} s {self.cpu:8.2f} s processor   floor {floor:7.2f} s"
-        return f"  {name:20s}{own}   {self.wall / base.wall:6.2f} x {self.cpu / base.cpu:6.2f} x"
+CASES = (
+    Case(1024, 64, 128, 0, 20, 20),
+    Case(512, 128, 384, 0, 20, 4),
+    Case(64, 64, 128, 3, 10, 10),
+    Case(16, 128, 384, 3, 2, 2),
+)
 
 
-def compare(
-    folder: Path, *, n: int, tokens: int, width: int, blocks: int, heads_timed: int, speed: float
-) -> None:
-    """Print one line per way."""
-    features, labels = write_features(folder / "features.f16", n, tokens, width)
-    targets, target = learn_targets("classes", labels, n)
-    network = AttentiveNetwork(tokens, width, blocks, HEADS, CLASSES)
-    samples = Samples(features, target, torch.arange(n))
-    few = Samples(features, target, torch.arange(min(n, 2 * BATCH)))
+def compare(folder: Path, case: Case, speed: float, rounds: int) -> list[object]:
+    """Time the three ways, and return a row of the table."""
+    features, labels = write_features(folder / "features.f16", case.samples, case.tokens, case.width)
+    targets, target = learn_targets("classes", labels, case.samples)
+    network = AttentiveNetwork(case.tokens, case.width, case.blocks, HEADS, CLASSES)
+    samples = Samples(features, target, torch.arange(case.samples))
+    few = Samples(features, target, torch.arange(min(case.samples, 2 * BATCH)))
     recipe = Recipe(1, BATCH, 0, "float32", torch.device("cpu"))
     check_equal(few, network, targets, recipe)
-    steps = -(-n // BATCH)
+    steps = -(-case.samples // BATCH)
     ours, plain = (steps * count / speed for count in flops_of_a_step(network, samples, targets))
-    some = POINTS[:: 20 // heads_timed][:heads_timed]
-    share = f"{heads_timed} of 20 timed, scaled" if heads_timed < 20 else "all 20 timed"
 
-    def ours_with(points: list[Point]) -> None:
+    def fit(points: list[Point]) -> None:
         train(network, targets, points, fitted=samples, held_out=None, recipe=recipe)
 
-    together = Clock(lambda: ours_with(POINTS))
-    own = Clock(lambda: [ours_with([point]) for point in some], 20 / heads_timed)
-    published = Clock(
-        lambda: [fit_plain(samples, network, point, recipe) for point in some], 20 / heads_timed
+    times = interleave(
+        {
+            "together": lambda: fit(POINTS),
+            "own": lambda: [fit([point]) for point in POINTS[: case.own_timed]],
+            "plain": lambda: [
+                fit_plain(samples, network, point, recipe) for point in POINTS[: case.plain_timed]
+            ],
+        },
+        rounds=rounds,
     )
-    print(f"blocks {blocks}, {n} samples of {tokens} tokens x {width}, 1 epoch of {steps} steps ({share})")
-    print(together.line("together", ours, together))
-    print(own.line("own, one by one", ours, together))
-    print(published.line("plain, one by one", plain, together), flush=True)
+    cells: list[object] = [str(case), f"{times['together'].seconds:.2f} (floor {ours:.2f})"]
+    for way, timed, floor in (("own", case.own_timed, ours), ("plain", case.plain_timed, plain)):
+        scale = HEADS_OF_GRID / timed
+        wall = [scale * seconds for seconds in times[way].wall]
+        note = "" if scale == 1 else f", {timed} timed"
+        cells += [
+            f"{scale * times[way].seconds:.2f} (floor {floor:.2f}{note})",
+            Ratio.of(wall, times["together"].wall),
+        ]
+    return cells
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="the variant without self-attention blocks only")
+    """Compare all cases, and print a table."""
+    parser = options(__doc__)
+    parser.add_argument("--quick", action="store_true", help="the cases without self-attention blocks only")
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    speed = machine_speed()
-    print(
-        f"torch {torch.__version__}, {chosen.threads} threads, load {os.getloadavg()[0]:.1f}, {speed / 1e9:.0f} GFLOP/s"
-    )
+    print_header(chosen)
+    speed = speed_of_products()
+    say(f"{speed / 1e9:.0f} GFLOP/s\n")
+    cases = [case for case in CASES if not (chosen.quick and case.blocks)]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        compare(path, n=1024, tokens=64, width=128, blocks=0, heads_timed=20, speed=speed)
-        compare(path, n=512, tokens=128, width=384, blocks=0, heads_timed=20, speed=speed)
-        if not chosen.quick:
-            compare(path, n=128, tokens=64, width=128, blocks=3, heads_timed=20, speed=speed)
-            compare(path, n=64, tokens=128, width=384, blocks=3, heads_timed=2, speed=speed)
+        rows = [compare(Path(folder), case, speed, chosen.rounds) for case in cases]
+    print_table(
+        ("head, features", "together, s", "own, s", "own / together", "plain, s", "plain / together"), rows
+    )
 
 
 if __name__ == "__main__":

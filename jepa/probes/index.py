@@ -4,7 +4,9 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO, Literal
 
 import faiss
@@ -33,8 +35,10 @@ ROWS_PER_LIST, KMEANS_ROUNDS = (
 )  # IVF: training rows for each list (faiss asks for 39), rounds of k-means
 PROBED = 1 / 64  # IVF: share of the lists that a search reads, and at least
 LEAST_PROBED = 8
+FEW_QUERIES = 4  # of fewer, each is compared by itself; from here on a matrix product is as fast or faster
 FORMAT = 1
 MAGIC, HEADER_BYTES = "jepa index", 1024
+_THRESHOLD = Lock()  # faiss has one threshold for the whole process
 
 
 class Index:
@@ -55,8 +59,9 @@ class Index:
     def search(self, queries: Rows, k: int) -> tuple[Tensor, Tensor]:
         """Return cosine similarities (m, k) float32, best first, and rows (m, k) long of the k nearest: (m, D).
 
-        flat is exact; the others miss some (benchmarks/search.py measures how many). Raises DataError for queries
-        of another width, with NaN or all zeros, and for a k that is not between 1 and the number of rows.
+        flat is exact, in blocks that are small in memory; the others miss some (benchmarks/search.py measures how
+        many). The order of rows that are equally near is open. Raises DataError for queries of another width, with
+        NaN or all zeros, and for a k that is not between 1 and the number of rows.
         """
         if not 1 <= k <= len(self):
             raise DataError(f"k must be between 1 and the {len(self)} rows of the index, got {k}")
@@ -66,10 +71,11 @@ class Index:
                 f"queries have width {unit.shape[1]}, but the index was built on {self.width}; "
                 "give features of the same encoder and pooling"
             )
-        similarity, rows = self._store.search(unit, k)
-        short = (rows < 0).any(axis=1)
-        if short.any():  # the lists or links that were followed hold fewer than k rows
-            similarity[short], rows[short] = self._search_all(unit[short], k)
+        with _suited_to(len(unit)):
+            similarity, rows = self._store.search(unit, k)
+            short = (rows < 0).any(axis=1)
+            if short.any():  # the lists or links that were followed hold fewer than k rows
+                similarity[short], rows[short] = self._search_all(unit[short], k)
         return torch.from_numpy(similarity), torch.from_numpy(rows)
 
     def save(self, path: str | Path) -> Path:
@@ -203,6 +209,34 @@ def _empty(table: NDArray[np.floating] | RowsOnDisk, kind: Kind) -> Any:
     )  # in order, as a memory map is read fastest
     store.train(_unit(table[sample], "features"))
     return store
+
+
+@contextmanager
+def _suited_to(queries: int) -> Iterator[None]:
+    """Set faiss, whose settings are the process's or the thread's, to the number of queries, and put it back.
+
+    faiss 1.15 compares several queries with all rows by blocks of a matrix product only from 128,000 numbers in the
+    queries on, and below takes them one by one: 2 to 5 times as long for 100 queries of width 128. One query is
+    answered by one thread in any case, but waiting for the others takes longer than to compare 10,000 rows.
+    """
+    if queries == 1:
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        try:
+            yield
+        finally:
+            faiss.omp_set_num_threads(threads)
+    elif queries < FEW_QUERIES:
+        yield
+    else:
+        settings = _faiss("cvar")
+        with _THRESHOLD:
+            before = settings.distance_compute_blas_threshold
+            settings.distance_compute_blas_threshold = 1
+            try:
+                yield
+            finally:
+                settings.distance_compute_blas_threshold = before
 
 
 def _faiss(name: str) -> Any:

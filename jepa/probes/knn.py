@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from jepa.errors import DataError
@@ -15,6 +14,7 @@ from jepa.probes.rows import Rows, as_tensor
 from jepa.probes.targets import Targets, learn_targets
 
 TEMPERATURE = 0.07  # Wu et al., arXiv:1805.01978, section 3.4; kept by DINO
+NEIGHBOURS_AT_ONCE = 2**22  # held while training samples answer each other; about 50 bytes for each
 
 
 class KnnProbe:
@@ -127,10 +127,6 @@ class KnnProbe:
         self.targets: Targets
         self.targets, encoded = learn_targets(self.task, labels, len(features))
         self._truth = self._decode(encoded)
-        classes = self.targets.outputs
-        self._ballots = (
-            F.one_hot(encoded, classes).float() if self.task == "classes" else self._truth
-        )  # (n, C)
         self.index: Index = build_index(features, kind="flat")
 
     def _decode(self, encoded: Tensor) -> Tensor:
@@ -148,22 +144,26 @@ class KnnProbe:
                 f"all {len(features)} samples are of one group, so none is left to vote; give clips of several videos"
             )
         reach = min(max(candidates), len(features) - largest)
-        similarity, rows = self.index.search(features, min(reach + largest, len(features)))
-        # Those of the own group go last, the others keep their order; enough of the others were found.
-        order = (member[rows] == member[:, None]).int().argsort(dim=1, stable=True)[:, :reach]
-        similarity, rows = similarity.gather(1, order), rows.gather(1, order)
-        return [self._vote(similarity[:, :k], rows[:, :k]) for k in candidates]
+        asked = min(reach + largest, len(features))
+        answers: list[list[Tensor]] = [[] for _ in candidates]
+        samples = max(1, NEIGHBOURS_AT_ONCE // asked)
+        for part, own in zip(torch.split(features, samples), torch.split(member, samples), strict=True):
+            similarity, rows = self.index.search(part, asked)
+            # Those of the own group go last, the others keep their order; enough of the others were found.
+            order = (member[rows] == own[:, None]).int().argsort(dim=1, stable=True)[:, :reach]
+            similarity, rows = similarity.gather(1, order), rows.gather(1, order)
+            for found, k in zip(answers, candidates, strict=True):
+                found.append(self._vote(similarity[:, :k], rows[:, :k]))
+        return [torch.cat(found) for found in answers]
 
     def _vote(self, similarity: Tensor, rows: Tensor) -> Tensor:
         """Weigh what the neighbours say: (m, k), (m, k) long -> (m, C)."""
-        weights = (similarity / self.temperature).softmax(
-            dim=1
-        )  # the shares of exp(similarity / temperature)
-        votes = torch.zeros(len(rows), self._ballots.shape[1])
-        for place in range(
-            rows.shape[1]
-        ):  # one neighbour at a time: (m, k, C) would not fit for many classes
-            votes += weights[:, place, None] * self._ballots[rows[:, place]]
+        weights = (similarity / self.temperature).softmax(dim=1)  # shares of exp(similarity / temperature)
+        votes = torch.zeros(len(rows), self.targets.outputs)
+        if self.task == "classes":
+            return votes.scatter_add_(1, self._truth[rows], weights)
+        for place in range(rows.shape[1]):  # one neighbour at a time: (m, k, C) would not fit for many labels
+            votes += weights[:, place, None] * self._truth[rows[:, place]]
         return votes
 
 

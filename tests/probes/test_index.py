@@ -49,6 +49,52 @@ def test_finds_nearly_all_of_the_nearest(kind):
         np.testing.assert_allclose(similarity, expected, atol=1e-5)
 
 
+def test_many_queries_are_answered_as_each_alone_and_the_settings_of_faiss_are_put_back(monkeypatch):
+    rows, queries = clustered(3000)
+    index, seen, settings = build_index(rows, kind="flat"), [], module.faiss.cvar
+    store, threads = index._store, module.faiss.omp_get_max_threads()
+
+    class Watched:
+        ntotal, d = len(rows), rows.shape[1]
+
+        def search(self, asked, k):
+            seen.append((settings.distance_compute_blas_threshold, module.faiss.omp_get_max_threads()))
+            if k == 7:
+                raise RuntimeError("faiss failed")
+            return store.search(asked, k)
+
+    monkeypatch.setattr(settings, "distance_compute_blas_threshold", 54_321)
+    monkeypatch.setattr(index, "_store", Watched())
+    module.faiss.omp_set_num_threads(2)
+    try:
+        together = index.search(queries, 10)
+        alone = [index.search(query[None], 10) for query in queries]
+        few = index.search(queries[:3], 10)
+        assert seen == [(1, 2)] + 100 * [(54_321, 1)] + [(54_321, 2)]
+        for asked in (queries, queries[:1]):
+            with pytest.raises(RuntimeError, match="faiss failed"):
+                index.search(asked, 7)
+            assert (settings.distance_compute_blas_threshold, module.faiss.omp_get_max_threads()) == (
+                54_321,
+                2,
+            )
+    finally:
+        module.faiss.omp_set_num_threads(threads)
+    joined = [torch.cat(part) for part in zip(*alone, strict=True)]
+    torch.testing.assert_close(together[0], joined[0], atol=1e-6, rtol=0)
+    assert (together[1] == joined[1]).all() and (few[1] == together[1][:3]).all()
+
+
+def test_of_copies_any_is_answered_but_none_twice():
+    rows, queries = clustered(300)
+    copies = np.random.default_rng(0).permutation(np.tile(rows, (20, 1)))
+    similarity, found = build_index(copies, kind="flat").search(queries, 30)
+    np.testing.assert_allclose(similarity, nearest(copies, queries, 30)[0], atol=1e-5)
+    assert all(len(set(one)) == 30 for one in found.tolist())
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (copies, queries)]
+    np.testing.assert_allclose(similarity, (unit[0][found] * unit[1][:, None]).sum(2), atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_number_up_to_all_rows_is_answered(kind):
     """Lists that are read and links that are followed may hold fewer rows than asked for."""

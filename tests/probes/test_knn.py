@@ -4,6 +4,7 @@ import torch
 from sklearn.metrics import average_precision_score, r2_score
 
 from jepa.errors import DataError
+from jepa.probes import knn as module
 from jepa.probes.knn import KnnProbe, knn_accuracy
 
 
@@ -148,6 +149,20 @@ def test_clips_of_one_video_do_not_vote_for_each_other():
         knn_accuracy(x, y, groups=["a"] * 320)
     with pytest.raises(DataError, match="320 samples need 320 groups, got 3"):
         knn_accuracy(x, y, groups=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("task", ["classes", "values"])
+def test_samples_answer_each_other_a_part_at_a_time(task, monkeypatch):
+    x, y = scattered(101, 5)
+    groups = [str(i % 40) for i in range(101)]
+    wanted = y if task == "classes" else x[:, :3] + 5
+    whole = KnnProbe(k=(3, 9), task=task).fit(x, wanted, groups)
+    monkeypatch.setattr(
+        module, "NEIGHBOURS_AT_ONCE", 12 * 10
+    )  # 10 samples, with 9 others and up to 3 of their own
+    parts = KnnProbe(k=(3, 9), task=task).fit(x, wanted, groups)
+    assert [trial["score"] for trial in parts.trials] == pytest.approx([t["score"] for t in whole.trials])
+    assert parts.score_training(x, wanted, groups) == pytest.approx(whole.score_training(x, wanted, groups))
 
 
 def test_settings_and_widths_are_checked():
