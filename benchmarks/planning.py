@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.estimates import flops_of_cpu_kernels
 from benchmarks.pairs import (
     Times,
     cpu_ratio,
@@ -144,8 +145,8 @@ def milliseconds(times: Times) -> str:
 
 
 def flops(run: Callable[[], object]) -> int:
-    """Return the FLOPs of one call, counted where torch can count them: without oneDNN's own operators."""
-    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+    """Return the FLOPs of the matrix products of one call."""
+    with FlopCounterMode(display=False, custom_mapping=flops_of_cpu_kernels()) as counter:
         run()
     return counter.get_total_flops()
 

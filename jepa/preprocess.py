@@ -81,11 +81,16 @@ def resize(pixels: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
 
 
-def normalise(pixels: Tensor, *, mean: RGB = MEAN, std: RGB = STD) -> Tensor:
-    """Subtract the mean, divide by the deviation: (..., T, C, H, W) uint8 -> (..., C, T, H, W) float32."""
-    clip = pixels.transpose(-4, -3).to(
-        torch.float32, memory_format=torch.contiguous_format
-    )  # (..., C, T, H, W)
+def normalise(pixels: Tensor, *, mean: RGB = MEAN, std: RGB = STD, out: Tensor | None = None) -> Tensor:
+    """Subtract the mean, divide by the deviation: (..., T, C, H, W) uint8 -> (..., C, T, H, W) float32.
+
+    The result is written into ``out`` where it is given.
+    """
+    clip = pixels.transpose(-4, -3)  # (..., C, T, H, W)
+    if out is None:
+        clip = clip.to(torch.float32, memory_format=torch.contiguous_format)
+    else:
+        clip = out.copy_(clip)
     scale = _column(std)
     return clip.mul_((1 / (255 * scale)).to(clip.device)).sub_((_column(mean) / scale).to(clip.device))
 

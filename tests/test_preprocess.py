@@ -70,3 +70,10 @@ def test_a_centre_that_does_not_fit_is_refused() -> None:
         ValueError, match="32 x 32 pixels cannot be cut out of 30 x 60; resize_to must be larger"
     ):
         preprocess(torch.zeros(1, 50, 100, 3, dtype=torch.uint8), 32, resize_to=30)
+
+
+def test_normalising_into_given_memory() -> None:
+    pixels = torch.randint(256, (2, 4, 3, 8, 8), dtype=torch.uint8)
+    out = torch.full((2, 3, 4, 8, 8), torch.nan)
+    assert normalise(pixels, out=out) is out
+    assert torch.equal(out, normalise(pixels))

@@ -21,22 +21,37 @@ def augment(
 def augment_pixels(
     frames: Tensor, config: AugmentConfig, *, resolution: Resolution, generator: torch.Generator
 ) -> Tensor:
-    """Do what `augment` does, short of normalising.
+    """Do what `augment` does, short of normalising: (T, H, W, 3) uint8 -> (T, C, *resolution) uint8."""
+    drawn = Augmentation(config, resolution=resolution, generator=generator)
+    return drawn.recolour(drawn.cut(frames))
 
-    (T, H, W, 3) uint8 -> (T, C, *resolution) uint8. Always draws eight numbers, so that one
-    setting does not move the randomness of another.
+
+class Augmentation:
+    """What was drawn for one clip: to be done to all frames at once, or to one after the other as they are decoded.
+
+    Always draws eight numbers, so that one setting does not move the randomness of another.
     """
-    draws = torch.rand(8, generator=generator).tolist()
-    size = height_width(resolution)
-    box = _crop_box(frames.shape[1], frames.shape[2], config, draws[:4], shape=size[1] / size[0])
-    top, left, height, width = box
-    crop = frames[:, top : top + height, left : left + width].permute(0, 3, 1, 2)  # (T, C, h, w)
-    pixels = resize(crop, *size)
-    if draws[4] < config.flip:
-        pixels = pixels.flip(-1)
-    if config.color:
-        pixels = _recolour(pixels, [1 + config.color * (2 * draw - 1) for draw in draws[5:]])
-    return pixels
+
+    def __init__(self, config: AugmentConfig, *, resolution: Resolution, generator: torch.Generator) -> None:
+        self._config, self._size = config, height_width(resolution)
+        self._draws = torch.rand(8, generator=generator).tolist()
+
+    def cut(self, frames: Tensor) -> Tensor:
+        """Crop, resize and flip any number of the clip's frames: (T, H, W, 3) uint8 -> (T, C, *resolution) uint8."""
+        height, width = self._size
+        top, left, crop_height, crop_width = _crop_box(
+            frames.shape[1], frames.shape[2], self._config, self._draws[:4], shape=width / height
+        )
+        crop = frames[:, top : top + crop_height, left : left + crop_width].permute(
+            0, 3, 1, 2
+        )  # (T, C, h, w)
+        pixels = resize(crop, height, width)
+        return pixels.flip(-1) if self._draws[4] < self._config.flip else pixels
+
+    def recolour(self, clip: Tensor) -> Tensor:
+        """Change the colours of the whole clip, which its contrast is a matter of: (T, C, H, W) uint8 -> the same."""
+        spread = self._config.color
+        return _recolour(clip, [1 + spread * (2 * draw - 1) for draw in self._draws[5:]]) if spread else clip
 
 
 def shrink(frames: Tensor, short_side: int | None) -> Tensor:

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
+from multiprocessing import parent_process
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from jepa.config.data import DataConfig
-from jepa.data.augment import augment_pixels
+from jepa.data.augment import Augmentation
 from jepa.data.decode import Decoder
 from jepa.data.reading import ClipReader
 from jepa.data.sampling import clip_places
@@ -87,11 +90,23 @@ class TrainingBatches(Dataset[Parts | DataError]):
         masks = self._sample_masks(plan.modality, rows.total, generator(self._seed, "masks", plan.step))
         own = slice(rows.first, rows.first + len(pixels))
         return Parts(
-            clip=normalise(torch.stack(pixels), mean=self._data.mean, std=self._data.std),  # (B, C, T, H, W)
+            clip=self._normalised(pixels),
             masks=[(mask.context[own], mask.target[own]) for mask in masks],
             bad=bad,
             rows=rows,
         )
+
+    def _normalised(self, pixels: list[Tensor]) -> Tensor:
+        """Return clips (T, C, H, W) uint8 as a batch of floats, (B, C, T, H, W).
+
+        A worker writes it where the training process will read it: sending it would copy it there.
+        """
+        frames, channels, height, width = pixels[0].shape
+        shape = (len(pixels), channels, frames, height, width)
+        batch = torch.empty(shape) if parent_process() is None else _shared(shape)
+        for clip, out in zip(pixels, batch, strict=True):
+            normalise(clip, mean=self._data.mean, std=self._data.std, out=out)
+        return batch
 
     def _group(self, plan: StepPlan, group: int, bad: list[BadFile]) -> list[Tensor]:
         """Return neighbouring clips cut from one file; a file that cannot be read is noted and replaced."""
@@ -112,14 +127,23 @@ class TrainingBatches(Dataset[Parts | DataError]):
         draws = generator(self._seed, "clips", plan.step, group)
         clips = self._data.clips_per_video if plan.modality == "video" else 1
         places = clip_places(clips, jitter=self._data.jitter, generator=draws)
-        frames = self._reader.read(
-            self._sources[pick.source].entries[pick.entry], plan.modality, places
-        ).pixels
-        augmentation, resolution = self._data.augment, self._data.resolution
-        return [augment_pixels(clip, augmentation, resolution=resolution, generator=draws) for clip in frames]
+        drawn = [
+            Augmentation(self._data.augment, resolution=self._data.resolution, generator=draws)
+            for _ in range(clips)
+        ]
+        entry = self._sources[pick.source].entries[pick.entry]
+        read = self._reader.read(entry, plan.modality, places, lambda clip, frames: drawn[clip].cut(frames))
+        return [one.recolour(clip) for one, clip in zip(drawn, read.pixels, strict=True)]
 
     def _replacement(self, plan: StepPlan, group: int, attempt: int) -> Pick:
         """Draw another entry of the same source."""
         source = plan.picks[group].source
         draws = generator(self._seed, "replacement", plan.step, group, attempt)
         return Pick(source, int(torch.randint(len(self._sources[source].entries), (), generator=draws)))
+
+
+def _shared(shape: tuple[int, ...]) -> Tensor:
+    """Return memory for floats that other processes can map, as torch's own `default_collate` makes it."""
+    kind: Any = torch.UntypedStorage  # whose method has no types
+    storage = kind._new_shared(prod(shape) * torch.float32.itemsize, device="cpu")
+    return torch.empty(0).set_(storage).view(shape)

@@ -17,7 +17,17 @@ from jepa.data.locations import is_url, member_of
 from jepa.data.pyav import PyAVVideo
 from jepa.data.storage import read_bytes
 from jepa.data.torchcodec import TorchcodecVideo
-from jepa.data.video import Closing, DecodeTimeoutError, Times, UnreadableError, Video, VideoInfo, check_range
+from jepa.data.video import (
+    Closing,
+    Cut,
+    DecodeTimeoutError,
+    Times,
+    UnreadableError,
+    Video,
+    VideoInfo,
+    check_range,
+    kept,
+)
 from jepa.errors import DataError
 
 Decoder = Literal["auto", "pyav", "torchcodec"]
@@ -72,10 +82,11 @@ class ImageFile(Closing):
         """One frame, at 0 s."""
         return np.zeros(1)
 
-    def read(self, indices: Sequence[int]) -> Tensor:
-        """Return the image once per index: (T, H, W, 3) uint8."""
+    def read(self, indices: Sequence[int], cut: Cut | None = None) -> Tensor:
+        """Return the image, or what is kept of it, once per index (see `Video.read`)."""
         check_range(indices, 1)
-        return self._frame.expand(len(indices), -1, -1, -1)
+        frames = self._frame.expand(len(indices), -1, -1, -1)
+        return kept(frames, cut)
 
 
 def open_media(path: str, modality: Modality, decoder: Decoder) -> Video:

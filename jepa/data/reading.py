@@ -1,8 +1,10 @@
 """From an entry of a source to the pixels of its clips: cache, decoder, time limit, shrinking."""
 
 import time
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from jepa.config.data import ReadConfig
 from jepa.data.augment import shrink
@@ -12,10 +14,12 @@ from jepa.data.sampling import ClipShape, clip_indices, context_range, frame_ran
 from jepa.data.signs import count_wait, reading_file
 from jepa.data.sources import Entry, Modality
 from jepa.data.storage import may_return
-from jepa.data.video import DecodeTimeoutError, UnreadableError, Video
+from jepa.data.video import Cut, DecodeTimeoutError, UnreadableError, Video
 from jepa.errors import DataError
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0  # for a source that cannot be reached; each wait is twice the last
+ClipCut = Callable[[int, Tensor], Tensor]
+"""What to make of the frames of a clip, one by one or all at once: (number of the clip, (T, H, W, 3)) -> (T, ...)."""
 CHUNK = 64  # frames decoded at full size before they are shrunk, which bounds the memory of a long video
 
 
@@ -46,24 +50,27 @@ class ClipReader:
         """Take a file for one that cannot be read, without trying."""
         self._avoided[path] = reason
 
-    def read(self, entry: Entry, modality: Modality, places: list[float]) -> Clips:
+    def read(
+        self, entry: Entry, modality: Modality, places: list[float], cut: ClipCut | None = None
+    ) -> Clips:
         """Return one clip per place (see `sampling.clip_places`), all cut from one opened file.
 
-        Pixels are at most ``data.short_side`` high or wide. Raises UnreadableError for a file that cannot be
+        Pixels are at most ``data.short_side`` high or wide; with ``cut``, they are what it made of them: as each
+        frame is decoded, so that no clip is ever held at full size. Raises UnreadableError for a file that cannot be
         read, and DataError where more clips are asked for than the entry has frames.
         """
         frames = self._cache.get(entry)
         if frames is not None:
-            return frames.cut(self._shapes[modality], places)
+            return _cut_clips(frames.cut(self._shapes[modality], places), cut)
         if entry.path in self._avoided:
             raise UnreadableError(entry.path, self._avoided[entry.path])
-        clips, frames = self._patiently(entry, modality, places)
+        clips, frames = self._patiently(entry, modality, places, cut)
         if frames is not None:
             self._cache.put(entry, frames)
         return clips
 
     def _patiently(
-        self, entry: Entry, modality: Modality, places: list[float]
+        self, entry: Entry, modality: Modality, places: list[float], cut: ClipCut | None
     ) -> tuple[Clips, Frames | None]:
         """Decode; try again, after longer and longer waits, where not the file but its source failed."""
         wait = FIRST_WAIT_S
@@ -71,7 +78,9 @@ class ClipReader:
             try:
                 with reading_file(entry.path):
                     found = bounded(
-                        lambda: self._decode(entry, modality, places), seconds=self._seconds, path=entry.path
+                        lambda: self._decode(entry, modality, places, cut),
+                        seconds=self._seconds,
+                        path=entry.path,
                     )
             except DecodeTimeoutError as error:
                 self.avoid(entry.path, error.reason)  # each try would cost the whole time limit again
@@ -87,7 +96,9 @@ class ClipReader:
             self._patience -= wait
             wait = min(2 * wait, LONGEST_WAIT_S)
 
-    def _decode(self, entry: Entry, modality: Modality, places: list[float]) -> tuple[Clips, Frames | None]:
+    def _decode(
+        self, entry: Entry, modality: Modality, places: list[float], cut: ClipCut | None
+    ) -> tuple[Clips, Frames | None]:
         """Return the clips, and all frames of the entry where the cache has room for them."""
         shape = self._shapes[modality]
         with open_media(entry.path, modality, self._decoder) as video:
@@ -104,10 +115,21 @@ class ClipReader:
                 )
             frames = self._all_frames(video, first, last)
             if frames is not None:
-                return frames.cut(shape, places), frames
+                return _cut_clips(frames.cut(shape, places), cut), frames
             indices = clip_indices(video.times, shape, places, start=first, end=last)  # (clips, T)
-            pixels = shrink(video.read(indices.flatten().tolist()), self._short_side)
+            pixels = video.read(indices.flatten().tolist(), self._frame_cut(shape, cut))
             return Clips(pixels.view(*indices.shape, *pixels.shape[1:]), video.times[indices.numpy()]), None
+
+    def _frame_cut(self, shape: ClipShape, cut: ClipCut | None) -> Cut | None:
+        """Return what is to be done to each decoded frame of clips that follow one another."""
+        if cut is None and self._short_side is None:
+            return None
+
+        def shrunk(place: int, frame: Tensor) -> Tensor:
+            small = shrink(frame[None], self._short_side)  # (1, h, w, 3)
+            return small[0] if cut is None else cut(place // shape.frames, small)[0]
+
+        return shrunk
 
     def _all_frames(self, video: Video, first: int, last: int) -> Frames | None:
         """Decode frames ``first`` to ``last`` - 1 for the cache.
@@ -125,3 +147,10 @@ class ClipReader:
         except UnreadableError:
             return None
         return Frames(pixels, video.times[first:last])
+
+
+def _cut_clips(clips: Clips, cut: ClipCut | None) -> Clips:
+    """Do to clips that are in memory what is done to others as they are decoded."""
+    if cut is None:
+        return clips
+    return Clips(torch.stack([cut(number, clip) for number, clip in enumerate(clips.pixels)]), clips.times)

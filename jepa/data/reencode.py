@@ -37,7 +37,10 @@ class Encoding:
     short_side: int = 256
     """Pixels of the shorter side; smaller frames stay as they are."""
     gop: int = 12
-    """Frames from one key frame to the next: what has to be decoded before a wanted frame, at most."""
+    """Frames from one key frame to the next: what has to be decoded before a wanted frame, at most.
+
+    1 is read fastest: nothing but the wanted frames is decoded. At the same ``crf`` it looks worse.
+    """
     crf: int = 23
     """H.264's quality; smaller is better, and larger in bytes."""
     copy: bool = False
@@ -92,7 +95,12 @@ def _h264(video: Video, first: int, last: int, encoding: Encoding) -> bytes:
         stream = container.add_stream("libx264", rate=rate or Fraction(round(video.info.fps * 1000), 1000))
         stream.pix_fmt = "yuv420p"
         # One thread: the processes encode side by side, and the bytes are the same each time.
-        stream.options = {"g": str(encoding.gop), "crf": str(encoding.crf), "threads": "1"}
+        stream.options = {
+            "g": str(encoding.gop),
+            "crf": str(encoding.crf),
+            "tune": "fastdecode",  # half the time for a tenth more bytes
+            "threads": "1",
+        }
         unit = Fraction(1, TICKS) if rate is None else 1 / rate
         stream.codec_context.time_base = stream.time_base = unit
         for number, frame in enumerate(_frames(video, first, last)):

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from jepa.data.pyav import PyAVVideo
-from jepa.data.video import Closing, Times, UnreadableError, VideoInfo, check_range
+from jepa.data.video import Closing, Cut, Times, UnreadableError, VideoInfo, check_range, kept
 
 ERRORS = (RuntimeError, ValueError, IndexError)  # what its decoder raises for a file it cannot read
 
@@ -50,7 +50,7 @@ class TorchcodecVideo(Closing):
         """(frames,) seconds."""
         return self._table.times
 
-    def read(self, indices: Sequence[int]) -> Tensor:
+    def read(self, indices: Sequence[int], cut: Cut | None = None) -> Tensor:
         """Decode the frames at ``indices`` (see `Video.read`)."""
         check_range(indices, self._info.frames)
         try:
@@ -60,7 +60,7 @@ class TorchcodecVideo(Closing):
                 frames = self._decoder.get_frames_played_at(self._moments(indices)).data
         except ERRORS as error:
             raise UnreadableError(self._path, _first_line(error)) from error
-        return frames  # (T, H, W, 3); rotation flags are applied by torchcodec from 0.11 on
+        return kept(frames, cut)  # (T, H, W, 3); rotation flags are applied by torchcodec from 0.11 on
 
     def close(self) -> None:
         """Drop the decoder, which closes the file."""

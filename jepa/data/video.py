@@ -1,11 +1,12 @@
 """What an opened video is, whichever library decodes it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,6 +14,10 @@ from jepa.data.locations import spelled
 from jepa.errors import DataError
 
 Times = NDArray[np.float64]
+
+Cut = Callable[[int, Tensor], Tensor]
+"""What to keep of a frame: (its place among those asked for, (H, W, 3) uint8) -> a tensor. The frame's memory is only
+lent: what is kept must not change it."""
 
 
 class UnreadableError(DataError):
@@ -54,11 +59,11 @@ class Video(Protocol):
     def times(self) -> Times:
         """When each frame appears: (frames,) seconds, increasing, 0 for the first."""
 
-    def read(self, indices: Sequence[int]) -> Tensor:
+    def read(self, indices: Sequence[int], cut: Cut | None = None) -> Tensor:
         """Decode frames by their place in presentation order, in any order, with repeats.
 
-        Returns (T, H, W, 3) uint8 RGB, upright. Raises UnreadableError where a frame cannot be decoded, and
-        IndexError for an index outside [0, frames).
+        Returns (T, H, W, 3) uint8 RGB, upright; with ``cut``, what it kept of each: (T, ...). Raises
+        UnreadableError where a frame cannot be decoded, and IndexError for an index outside [0, frames).
         """
 
     def close(self) -> None:
@@ -90,3 +95,8 @@ def check_range(indices: Sequence[int], frames: int) -> None:
     """Raise IndexError for an index outside [0, frames); a negative one would count from the end."""
     if indices and (min(indices) < 0 or max(indices) >= frames):
         raise IndexError(f"frame indices {min(indices)} to {max(indices)} must lie in [0, {frames})")
+
+
+def kept(frames: Tensor, cut: Cut | None) -> Tensor:
+    """Return what ``cut`` keeps of each of (T, H, W, 3), or all of them."""
+    return frames if cut is None else torch.stack([cut(place, frame) for place, frame in enumerate(frames)])

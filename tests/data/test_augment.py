@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jepa.config.data import AugmentConfig
-from jepa.data.augment import _crop_box, augment, augment_pixels, shrink
+from jepa.data.augment import Augmentation, _crop_box, augment, augment_pixels, shrink
 
 STRONG = AugmentConfig(scale=(0.3, 1.0), aspect=(0.5, 2.0), flip=0.5, color=0.4)
 
@@ -132,3 +132,11 @@ def test_settings_do_not_move_each_others_randomness():
     tinted = AugmentConfig(scale=(0.3, 0.8), flip=0, color=1e-9)
     first, second = (augment(frames, c, resolution=24, generator=drawn(1)) for c in (loose, tinted))
     assert (first - second).abs().max() < 0.03 and math.isfinite(first.sum())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_frames_may_be_cut_one_by_one(seed):
+    frames = noise(5, 60, 80, 3)
+    one = Augmentation(STRONG, resolution=24, generator=drawn(seed))
+    clip = one.recolour(torch.cat([one.cut(frame[None]) for frame in frames]))
+    assert torch.equal(clip, augment_pixels(frames, STRONG, resolution=24, generator=drawn(seed)))

@@ -8,15 +8,22 @@ import signal
 import threading
 import time
 
+import av
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from jepa.config.data import DataConfig
+from jepa.config.data import AugmentConfig, DataConfig
 from jepa.data import dataset, reading
+from jepa.data.augment import augment_pixels
 from jepa.data.dataset import TrainingBatches
 from jepa.data.loader import train_stream
+from jepa.data.pyav import PyAVVideo
+from jepa.data.sampling import ClipShape, clip_indices, clip_places
 from jepa.errors import DataError
+from jepa.preprocess import normalise
+from jepa.runtime.seeding import generator
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,33 @@ def same(first, second):
 def test_shapes(stream):
     shapes = {tuple(batch.clip.shape) for batch in stream()}
     assert shapes == {(4, 3, 4, 16, 16), (4, 3, 1, 16, 16)}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_what_the_plain_steps_make(tmp_path, stream, workers):
+    """Decode whole clips, augment, normalise, one step after the other."""
+    noise = np.random.default_rng(0)
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        written = container.add_stream("libx264", rate=6)
+        written.height, written.width, written.pix_fmt = 48, 64, "yuv420p"
+        for _ in range(30):
+            image = noise.integers(255, size=(48, 64, 3), dtype=np.uint8)
+            container.mux(written.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(written.encode())
+    statistics = {"mean": (0.4, 0.5, 0.6), "std": (0.1, 0.2, 0.3)}
+    sources = [{"kind": "folder", "path": str(tmp_path)}]
+    batch = next(stream(sources=sources, workers=workers, seed=5, start=3, steps=1, **statistics))
+    wanted = []
+    with PyAVVideo(str(tmp_path / "a.mp4")) as video:
+        for group in range(2):
+            draws = generator(5, "clips", 3, group)
+            places = clip_places(2, jitter=True, generator=draws)
+            for indices in clip_indices(video.times, ClipShape(4, fps=6.0), places).tolist():
+                pixels = augment_pixels(
+                    video.read(indices), AugmentConfig(color=0.2), resolution=16, generator=draws
+                )
+                wanted.append(normalise(pixels, **statistics))
+    assert torch.equal(batch.clip, torch.stack(wanted))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -150,12 +184,13 @@ def test_a_source_without_a_good_file_stops(stream, tmp_path, workers):
         list(stream(sources=[{"kind": "folder", "path": str(tmp_path)}], workers=workers))
 
 
-def test_a_bug_in_a_worker_is_not_taken_for_a_bad_file(stream, monkeypatch):
+@pytest.mark.parametrize("kind", [TypeError, ValueError])
+def test_a_bug_in_a_worker_is_not_taken_for_a_bad_file(stream, monkeypatch, kind):
     def broken(*args, **settings):
-        raise TypeError("a bug")
+        raise kind("a bug")
 
-    monkeypatch.setattr(dataset, "augment_pixels", broken)
-    with pytest.raises(TypeError, match="a bug"):
+    monkeypatch.setattr(dataset.Augmentation, "cut", broken)
+    with pytest.raises(kind, match="a bug"):
         list(stream())
 
 

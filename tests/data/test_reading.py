@@ -80,3 +80,19 @@ def test_images_need_no_rate(tmp_path):
     )
     clips = ClipReader(config, decoder="pyav").read(Entry(str(tmp_path / "a.png")), "image", [0.5])
     assert clips.pixels.shape == (1, 1, 4, 6, 3)
+
+
+@pytest.mark.parametrize("cache_mb", [0, 5])
+@pytest.mark.parametrize("short_side", [None, 20])
+def test_cutting_while_decoding_gives_what_cutting_afterwards_gives(
+    tmp_path, write_video, cache_mb, short_side
+):
+    entry = Entry(str(write_video(tmp_path / "a.mp4")))
+
+    def cut(clip, frames):
+        return frames[:, clip : clip + 10, ::2].permute(0, 3, 1, 2).float() / (clip + 1)
+
+    plain = reader(cache_mb, short_side=short_side).read(entry, "video", PLACES)
+    fused = reader(cache_mb, short_side=short_side).read(entry, "video", PLACES, cut)
+    assert torch.equal(fused.pixels, torch.stack([cut(i, clip) for i, clip in enumerate(plain.pixels)]))
+    assert (fused.times == plain.times).all()
