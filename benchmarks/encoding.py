@@ -31,8 +31,8 @@ from benchmarks.pairs import (
     say,
     speed_on,
 )
-from benchmarks.peers import add_peer
-from benchmarks.upstream import REPOSITORY, modules, silence
+from benchmarks.peers import add_peer, silence
+from benchmarks.upstream import REPOSITORY, modules
 from jepa import load_encoder
 from jepa.config.architecture import Architecture
 from jepa.config.method import ModelConfig, PredictorConfig

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.pairs import Times, interleave, options, print_header, print_table, ratio, say
-from benchmarks.peers import add_peer, peer_modules
+from benchmarks.peers import add_peer, peer_modules, silence
 from jepa.config.data import DataConfig, ShardSource
 from jepa.data.loader import train_stream
 from jepa.data.needed import Needed
@@ -171,16 +171,17 @@ def run_peer(modules: list[Any], kind: Kind, clips: int, *, per_video: int = 1) 
     transform = transforms.make_transforms(
         random_resize_aspect_ratio=ASPECT, random_resize_scale=SCALE, crop_size=SIDE
     )
-    _, loader, _ = datasets.make_videodataset(
-        [str(listed)],
-        BATCH // per_video,
-        frames_per_clip=T,
-        frame_step=STRIDE,
-        num_clips=per_video,
-        transform=transform,
-        num_workers=WORKERS,
-        pin_mem=False,
-    )
+    with silence():  # it logs every loader that it makes
+        _, loader, _ = datasets.make_videodataset(
+            [str(listed)],
+            BATCH // per_video,
+            frames_per_clip=T,
+            frame_step=STRIDE,
+            num_clips=per_video,
+            transform=transform,
+            num_workers=WORKERS,
+            pin_mem=False,
+        )
     shapes = {tuple(clip.shape) for buffers, _, _ in loader for clip in buffers}
     assert shapes == {(BATCH // per_video, 3, T, SIDE, SIDE)}, shapes
 

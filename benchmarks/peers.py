@@ -2,7 +2,10 @@
 
 import argparse
 import importlib
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -28,3 +31,13 @@ def peer_modules(folder: Path, *names: str) -> list[ModuleType]:
         ) from error
     finally:
         sys.path.remove(str(folder.resolve()))
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Keep a peer's log, which may print whole models, off the tables."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,9 +1,7 @@
 """V-JEPA 2's own encoder and training step (facebookresearch/vjepa2), from a clone, called as that code calls them."""
 
 import copy
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
 from types import ModuleType
@@ -13,23 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.peers import peer_modules
+from benchmarks.peers import peer_modules, silence
 from jepa.config.schema import PretrainConfig
 from jepa.models.formats.exact import below
 from jepa.models.formats.released import ENCODER, their_predictor
 from jepa.types import Batch
 
 REPOSITORY = "facebookresearch/vjepa2"
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Keep the clone's log, which prints whole models, off the table."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def modules(peer: Path) -> tuple[ModuleType, ModuleType]:
