@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.estimates import flops_of_cpu_kernels
+from benchmarks.given_latents import GivenLatents
 from benchmarks.pairs import (
     Times,
     cpu_ratio,
@@ -97,18 +98,6 @@ DECISIONS: dict[str, tuple[DynamicsConfig, Solver, FramesConfig, int]] = {
     ),
 }
 """Dynamics, solver, frame encoder, pixels: as in configs."""
-
-
-class GivenLatents(FrameEncoder):
-    """Stands where a frame encoder would; the benchmark starts from latents."""
-
-    def __init__(self, grid: Grid, dim: int) -> None:
-        super().__init__()
-        self.grid, self.dim = grid, dim
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Return what is given: the benchmark has latents already."""
-        return frames
 
 
 def random_model(dynamics: DynamicsConfig, frames: FrameEncoder, resolution: int = 32) -> LatentWorldModel:

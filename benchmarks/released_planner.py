@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.given_latents import GivenLatents
 from benchmarks.peers import peer_modules
 from jepa.config.world_model import TokenDynamics
 from jepa.models.dynamics import build_dynamics
 from jepa.models.formats.vjepa2_ac import PREDICTOR
-from jepa.models.frames import FrameEncoder
 from jepa.models.poses import SIZE
 from jepa.models.scaling import Scaling
 from jepa.models.world_model import LatentWorldModel
@@ -59,19 +59,6 @@ class Size:
         return frames * (self.depth * block + 4 * self.grid.tokens * self.width * self.dim)
 
 
-class GivenLatents(FrameEncoder):
-    """Stands where a frame encoder would; the benchmarks start from latents."""
-
-    def __init__(self, grid: Grid, dim: int) -> None:
-        super().__init__()
-        self.grid, self.dim = grid, dim
-        self.normalised = True
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Return what is given."""
-        return frames
-
-
 def build_model(size: Size) -> LatentWorldModel:
     """Build our world model with random weights, large enough that every token matters."""
     config = TokenDynamics(
@@ -90,7 +77,7 @@ def build_model(size: Size) -> LatentWorldModel:
         if weight.ndim > 1:
             nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
     scaling = Scaling(action_size=SIZE, proprio_size=SIZE, frame_skip=1)
-    frames = GivenLatents(size.grid, size.dim)
+    frames = GivenLatents(size.grid, size.dim, normalised=True)
     return LatentWorldModel(frames, dynamics, scaling, resolution=32, next_state="pose").eval()
 
 
