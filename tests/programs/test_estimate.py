@@ -223,6 +223,7 @@ def test_the_page_on_scaling_shows_what_its_command_prints(drawn: None) -> None:
     assert lines == block[1].splitlines()
 
 
+@pytest.mark.slow
 def test_the_page_on_scaling_compares_what_the_command_finds(drawn: None) -> None:
     rows = re.findall(r"^\| ([\w-]+:\d+) \| (.*?) \| (.*) \|$", SCALING, re.MULTILINE)
     assert len(rows) >= 6

@@ -80,6 +80,7 @@ def test_a_sweep_is_a_job_array(slurm: FakeSlurm, tmp_path: Path) -> None:
         assert JobNote(tmp_path / "jobs", number).read()["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_job_that_is_preempted_asks_slurm_to_requeue_it_and_ends_well(
     slurm: FakeSlurm, tmp_path: Path
 ) -> None:
