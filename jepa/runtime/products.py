@@ -49,6 +49,7 @@ def is_plain(tensor: Tensor) -> bool:
 def onednn_is_faster() -> bool:
     """Whether torch carries oneDNN, and this machine's processor is AMD's and has AVX-512."""
     there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch leaves it so
+    there = there and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if not there or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     facts = FACTS.read_text() if FACTS.is_file() else platform.processor()

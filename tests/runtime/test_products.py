@@ -71,6 +71,15 @@ def test_onednn_is_for_processors_whose_avx512_mkl_leaves_alone(
     assert products.onednn_is_faster.__wrapped__() == faster
 
 
+def test_a_torch_without_the_operator_multiplies_as_ever(monkeypatch):
+    monkeypatch.setattr(products, "FACTS", type("Facts", (), {"is_file": lambda _: False})())
+    monkeypatch.setattr("platform.processor", lambda: "AuthenticAMD")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    assert not products.onednn_is_faster.__wrapped__()
+
+
 def test_where_the_system_keeps_no_facts_the_platform_names_the_vendor(monkeypatch, tmp_path):
     monkeypatch.setattr(products, "FACTS", tmp_path / "missing")
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
