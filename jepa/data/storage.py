@@ -181,6 +181,6 @@ def _reasons(path: str) -> Iterator[None]:
         raise
     except GONE as error:
         raise UnreadableError(path, str(error) or type(error).__name__) from error
-    except Exception as error:
+    except Exception as error:  # each storage has errors of its own; all are told, with their kind
         reason = f"cannot be reached: {type(error).__name__}: {error}"
         raise UnreachableError(path, reason.splitlines()[0]) from error

@@ -301,7 +301,7 @@ def _work(results: Results[P, T], board: Board, row: int, line: Any) -> None:
         sign.alive()
         try:
             answer = order[0], results[order[1]]
-        except Exception as error:
+        except Exception as error:  # whatever it is, the training process is to see where it came from
             line.send(_Bug(traceback.format_exc()))
             raise SystemExit(1) from error
         sign.alive()

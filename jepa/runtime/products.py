@@ -17,8 +17,8 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     What `torch.nn.functional.linear` computes, in the same precision; no gradient flows through it, see
     `jepa.models.linear`. torch multiplies float32 on CPUs with MKL, which takes AVX-512 on Intel's processors alone;
-    on AMD's that have it, oneDNN is twice as fast (benchmarks/RESULTS.md). ``torch.backends.mkldnn.set_flags(False)``
-    switches oneDNN off, here too.
+    on the AMD one that was measured, oneDNN is twice as fast (benchmarks/RESULTS.md).
+    ``torch.backends.mkldnn.set_flags(False)`` switches oneDNN off, here too.
     """
     if takes_onednn(x, weight):
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
