@@ -207,6 +207,13 @@ def test_an_interrupted_packing_goes_on_to_the_same_shards(tmp_path, monkeypatch
     assert packed([tmp_path / "v"], tmp_path / "out")["shards"] == 4 and not made  # nothing is left to do
 
 
+def test_shards_begun_with_another_tune_of_the_encoder_are_not_gone_on_with(tree, tmp_path, monkeypatch):
+    packed([tree], tmp_path / "out")
+    monkeypatch.setattr("jepa.data.reencode.TUNE", "film")
+    with pytest.raises(DataError, match="these shards were begun with another tune"):
+        packed([tree], tmp_path / "out")
+
+
 def test_other_settings_and_other_folders_are_refused(tree, tmp_path):
     packed([tree], tmp_path / "out")
     with pytest.raises(DataError, match="these shards were begun with another crf — repeat"):
